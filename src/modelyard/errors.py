@@ -1,0 +1,164 @@
+"""Every error that Modelyard raises on purpose.
+
+ModelyardError                    exit code 1
+├── BadInput                      exit code 2: what was asked for cannot be done as asked
+│   ├── UnknownName               a workload, model type or parameter that does not exist
+│   ├── InvalidParameter
+│   ├── InvalidSetting
+│   ├── RawDataNotFound
+│   ├── RawDataMalformed
+│   ├── UnsupportedFile           a file that no reader of ours opens
+│   └── DigestRefused             a column type that has no canonical form
+├── StackRefused                  exit code 2: the surroundings do not allow it
+│   ├── HomeRefused               the stack's folder: read-only, newer, somebody else's
+│   ├── DiskTooSmall
+│   ├── StackNotRunning
+│   ├── MigrationRefused          an edited or unknown applied migration
+│   └── ServiceFailed             PostgreSQL or MLflow did not start or answer
+├── DownloadFailed
+├── ContractNotMet
+├── ContentMismatch               bytes are not those that were recorded
+├── UntrustedModel                a model file with types outside the allow-list
+├── AttemptLost                   another attempt has taken this job over
+└── StepFailed                    a step of the pipeline ended in an error
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class ModelyardError(Exception):
+    """The base of every error of ours; its text says what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class BadInput(ModelyardError):
+    """What was asked for cannot be done as asked; nothing was written."""
+
+    exit_code = 2
+
+
+class UnknownName(BadInput):
+    """A name that does not exist; the text suggests the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        near = get_close_matches(name, self.known, n=1, cutoff=0.5)
+        text = f"there is no {kind} {name!r}"
+        text += f"; did you mean {near[0]!r}?" if near else "."
+        text += f" Known: {', '.join(self.known) or 'none'}."
+        super().__init__(f"{text} {hint}".rstrip())
+
+
+class InvalidParameter(BadInput):
+    """A parameter whose value its workload does not take."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class InvalidSetting(BadInput):
+    """A setting (environment variable) with a value that cannot be used."""
+
+
+class RawDataNotFound(BadInput):
+    """Raw data that was named is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"there is no file {path}; name one that exists with --data (make train DATA=…)")
+
+
+class RawDataMalformed(BadInput):
+    """Raw data that its workload cannot read; every problem is listed."""
+
+    def __init__(self, path: Path | str, problems: Sequence[str], *, hint: str = "") -> None:
+        self.path, self.problems = path, list(problems)
+        super().__init__(f"{path}: {'; '.join(self.problems)}. {hint}".rstrip())
+
+
+class UnsupportedFile(BadInput):
+    """A file that none of our readers opens."""
+
+
+class DigestRefused(BadInput):
+    """A column type that has no canonical form."""
+
+
+class StackRefused(ModelyardError):
+    """The surroundings do not allow it; nothing was written."""
+
+    exit_code = 2
+
+
+class HomeRefused(StackRefused):
+    """The stack's folder cannot be used: read-only, made by a newer release, somebody else's."""
+
+
+class DiskTooSmall(StackRefused):
+    """Less free disk than the work needs."""
+
+    def __init__(self, path: Path, *, free_bytes: int, needed_bytes: int) -> None:
+        self.path, self.free_bytes, self.needed_bytes = path, free_bytes, needed_bytes
+        super().__init__(
+            f"{path} has {free_bytes / 2**20:,.0f} MiB free and {needed_bytes / 2**20:,.0f} MiB are needed; "
+            "free some space, or name another folder with MODELYARD_HOME"
+        )
+
+
+class StackNotRunning(StackRefused):
+    """The stack is asked for something and is not up."""
+
+
+class MigrationRefused(StackRefused):
+    """A migration that was applied has been edited, or is not known to this release."""
+
+
+class ServiceFailed(StackRefused):
+    """PostgreSQL or MLflow did not start, or does not answer."""
+
+
+class DownloadFailed(ModelyardError):
+    """A download did not finish, or its checksum differs."""
+
+
+class ContractNotMet(ModelyardError):
+    """A run lacks what it must have logged before its model may be registered."""
+
+    def __init__(self, run_id: str, missing: Sequence[str]) -> None:
+        self.run_id, self.missing = run_id, list(missing)
+        super().__init__(f"run {run_id} cannot be registered, it lacks: {', '.join(self.missing)}")
+
+
+class ContentMismatch(ModelyardError):
+    """Bytes are not those that were recorded."""
+
+    def __init__(self, what: str, *, expected: str, found: str) -> None:
+        self.what, self.expected, self.found = what, expected, found
+        super().__init__(f"{what} is not what was recorded: expected sha256 {expected}, found {found}; it was refused")
+
+
+class UntrustedModel(ModelyardError):
+    """A model file with types outside the allow-list."""
+
+
+class AttemptLost(ModelyardError):
+    """Another attempt has taken this job over; nothing more is written for it."""
+
+
+class StepFailed(ModelyardError):
+    """A step of the pipeline ended in an error, which is its ``__cause__``.
+
+    Args:
+        step: which step, e.g. ``training``.
+        cause: the error in one line.
+        run_url: the page of the FAILED run with the traceback, if there is a run.
+    """
+
+    def __init__(self, step: str, cause: str, *, run_url: str | None = None) -> None:
+        self.step, self.cause, self.run_url = step, cause, run_url
+        where = f" (traceback: {run_url})" if run_url else ""
+        super().__init__(f"{step} failed: {cause}{where}")

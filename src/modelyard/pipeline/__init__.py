@@ -1,0 +1,1 @@
+"""The flow from raw data to a policy version, one file per arrow."""

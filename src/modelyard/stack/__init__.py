@@ -1,0 +1,1 @@
+"""The embedded stack: PostgreSQL and MLflow from wheels, in one folder."""

@@ -1,0 +1,1 @@
+"""All that speaks SQL: migrations, datasets, models, evaluations, policies, jobs."""

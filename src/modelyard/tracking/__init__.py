@@ -1,0 +1,1 @@
+"""All that speaks MLflow: runs, logged datasets, models, the registry and the projection."""

@@ -1,0 +1,1 @@
+"""Workloads: one file per system, each a module that satisfies ``contract.Workload``."""

@@ -1,0 +1,209 @@
+"""What a workload is: a module with a ``spec`` and seven functions, which knows neither MLflow nor SQL.
+
+The platform calls them in this order: ``download`` or ``sample`` (if no raw data is there), ``load_raw``,
+``process``, ``train`` and ``baselines``; later, maybe on another machine, ``evaluate``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+SPLITS = ("train", "validation", "test")
+
+
+class Task(StrEnum):
+    """What kind of answer a model gives."""
+
+    REGRESSION = "regression"
+    CLASSIFICATION = "classification"
+    FORECASTING = "forecasting"
+    RANKING = "ranking"
+    RECOMMENDATION = "recommendation"
+    GENERATION = "generation"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that ``evaluate`` returns: its name, its unit ("" for none) and which direction is better."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One line of a gate: ``metric`` compared with a number, or with a share of a baseline's value.
+
+    ``Limit("rmse", "<=", 0.7)`` is absolute; ``Limit("rmse", "<=", 0.95, of="linear")`` means at most 0.95 times
+    the RMSE of the baseline ``linear`` on the same rows.
+    """
+
+    metric: str
+    comparison: Literal["<=", "<", ">=", ">", "=="]
+    value: float
+    of: str | None = None
+
+
+class Parameters(BaseModel):
+    """Base of a workload's typed parameters: unknown names and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    seed: int = Field(default=42, ge=0, lt=2**32, description="seed of the split and of the model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadSpec:
+    """The declarations of a workload.
+
+    Attributes:
+        name: one name everywhere: module, CLI argument, docs page.
+        title: one line for people.
+        task: what kind of answer its models give.
+        metrics: what ``evaluate`` returns; the first one is the primary metric.
+        baselines: names that ``baselines`` returns.
+        model_types: name → class of its parameters; the first one is the default.
+        configs: named parameter files that ship with the workload: name → (model type, parameters).
+        raw_files: file names that are looked for in the data folder, in this order; the first found is used.
+        targets: column names of y.
+        gate: the limits that an evaluation applies on the test rows.
+        mlflow_experiment: MLflow experiment of its training and evaluation runs.
+        group_column: column whose values must not be on both sides of a split, or None.
+    """
+
+    name: str
+    title: str
+    task: Task
+    metrics: tuple[Metric, ...]
+    baselines: tuple[str, ...]
+    model_types: Mapping[str, type[Parameters]]
+    raw_files: tuple[str, ...]
+    targets: tuple[str, ...]
+    gate: tuple[Limit, ...]
+    mlflow_experiment: str
+    configs: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    group_column: str | None = None
+
+    @property
+    def primary_metric(self) -> Metric:
+        return self.metrics[0]
+
+    @property
+    def model_name(self) -> str:
+        """Name of the registered model."""
+        return f"{self.name}_model"
+
+    @property
+    def policy_id(self) -> str:
+        return f"{self.name}_policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """What ``process`` returns: n rows in a fixed order.
+
+    Attributes:
+        X: features, n rows.
+        y: targets, n rows, the columns that ``spec.targets`` names.
+        split: string array of n values out of ``SPLITS``.
+        extra: n rows of columns that are neither feature nor target (groups, keys, times), or None.
+        preprocessing: an unfitted scikit-learn transformer that models of this dataset begin with, or None.
+        notes: facts to keep with the dataset, e.g. rows dropped and why; JSON values.
+    """
+
+    X: "pa.Table"
+    y: "pa.Table"
+    split: "pa.Array[Any]"
+    extra: "pa.Table | None" = None
+    preprocessing: Any = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What ``train`` returns.
+
+    Attributes:
+        model: a fitted scikit-learn estimator whose ``predict`` takes rows of X.
+        metrics: metric names prefixed by the rows they were computed on: ``train_rmse``, ``validation_rmse``,
+            ``test_rmse``.
+        figures: artifact path (``plots/residuals.png``) → figure.
+        artifacts: artifact path → text or bytes.
+    """
+
+    model: Any
+    metrics: Mapping[str, float]
+    figures: Mapping[str, "Figure"] = field(default_factory=dict)
+    artifacts: Mapping[str, str | bytes] = field(default_factory=dict)
+
+
+class Report(Protocol):
+    """Where long work says how far it is."""
+
+    def __call__(
+        self,
+        share: float,
+        message: str,
+        /,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        step: int | None = None,
+    ) -> None:
+        """``share`` of the work is done (0 to 1); ``metrics`` are logged at ``step``."""
+
+
+class Workload(Protocol):
+    """A module that satisfies this is a workload."""
+
+    @property
+    def spec(self) -> WorkloadSpec: ...
+
+    def download(self, folder: Path, /) -> list[Path]:
+        """Fetch the public raw data into ``folder``, verified by checksum; return the files.
+
+        Raises:
+            DownloadFailed: no network, or another checksum.
+        """
+
+    def sample(self, folder: Path, /, *, seed: int = 0) -> list[Path]:
+        """Write a small made-up raw data set into ``folder``; return the files. Needs no network."""
+
+    def load_raw(self, files: Sequence[Path], /, *, parameters: Any) -> "pa.Table":
+        """Read raw files into one table.
+
+        Raises:
+            RawDataMalformed: with every problem that was found.
+        """
+
+    def process(self, raw: "pa.Table", /, *, parameters: Any) -> Processed:
+        """Turn raw rows into X, y and split: the same raw data and parameters give the same content.
+
+        Raises:
+            RawDataMalformed: no row is left.
+        """
+
+    def train(self, dataset: Processed, /, *, parameters: Any, report: Report) -> Trained:
+        """Fit one model; test rows are used for ``test_`` metrics and figures only."""
+
+    def evaluate(
+        self, rows: "pd.DataFrame", predictions: "np.ndarray[Any, Any]", /, *, parameters: Any
+    ) -> dict[str, float]:
+        """Score predictions: ``rows`` holds X, y and extra of the scored rows, ``predictions`` one entry per row.
+
+        Returns:
+            One finite number for each of ``spec.metrics``.
+        """
+
+    def baselines(self, dataset: Processed, /, *, parameters: Any) -> dict[str, dict[str, float]]:
+        """Metrics of naive answers on the test rows: baseline name → the metrics of ``spec``."""

@@ -19,6 +19,10 @@ ModelyardError                    exit code 1
 ├── ContractNotMet
 ├── ContentMismatch               bytes are not those that were recorded
 ├── UntrustedModel                a model file with types outside the allow-list
+├── RecordNotFound                a row that was asked for is not in the database
+├── RecordConflict                something else is recorded under this key
+├── PolicyVersionRefused          a policy does not take this model version
+├── WorkHeld                      another process does this very work now
 ├── AttemptLost                   another attempt has taken this job over
 └── StepFailed                    a step of the pipeline ended in an error
 """
@@ -143,6 +147,24 @@ class ContentMismatch(ModelyardError):
 
 class UntrustedModel(ModelyardError):
     """A model file with types outside the allow-list."""
+
+
+class RecordNotFound(ModelyardError):
+    """A row that was asked for is not in the database."""
+
+
+class RecordConflict(ModelyardError):
+    """Something else is recorded under this key; recorded facts are never changed."""
+
+
+class PolicyVersionRefused(ModelyardError):
+    """A policy does not take this model version; the text gives the reason."""
+
+
+class WorkHeld(ModelyardError):
+    """Another process does this very work now."""
+
+    exit_code = 2
 
 
 class AttemptLost(ModelyardError):

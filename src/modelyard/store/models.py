@@ -1,0 +1,168 @@
+"""Model files and model versions: recorded once, never changed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from modelyard.errors import RecordConflict, RecordNotFound
+from modelyard.store.connections import Connection, find_row, hold_lock, list_rows, lock, refusals
+from modelyard.store.files import RecordedFile
+
+_REFUSALS = {
+    "model_versions_pkey": (RecordConflict, "this model version belongs to another run"),
+    "model_versions_files_check": (RecordNotFound, ""),
+    "model_versions_dataset_id_fkey": (RecordNotFound, "the dataset of this model version is not recorded"),
+    "model_versions_job_id_fkey": (RecordNotFound, "the job of this model version is not recorded"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """A row of ``exp.model_versions``; ``mlflow_model_id`` is the logged model (m-…) that holds its files."""
+
+    mlflow_model_name: str
+    mlflow_model_version: str
+    mlflow_run_id: str
+    mlflow_model_id: str
+    workload: str
+    task: str
+    model_type: str
+    dataset_id: UUID
+    job_id: UUID | None
+    parameters: dict[str, Any]
+    code_version: dict[str, Any]
+    metrics: dict[str, float]
+    created_by: str
+    created_at: datetime
+
+
+def record_model_files(connection: Connection, *, mlflow_model_id: str, files: Sequence[RecordedFile]) -> None:
+    """Record every file of a logged model; the same files again change nothing.
+
+    Raises:
+        RecordConflict: other files are recorded for this model.
+    """
+    with connection.transaction():
+        lock(connection, f"model_files {mlflow_model_id}")
+        known = list_model_files(connection, mlflow_model_id=mlflow_model_id)
+        if known:
+            differing = sorted({file.path for file in set(known) ^ set(files)})
+            if differing:
+                raise RecordConflict(
+                    f"model {mlflow_model_id} was recorded with other files, they differ in {', '.join(differing)}; "
+                    "log the model again"
+                )
+            return
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO exp.model_files (mlflow_model_id, path, sha256, size_bytes) VALUES (%s, %s, %s, %s)",
+                [(mlflow_model_id, file.path, file.sha256, file.size_bytes) for file in files],
+            )
+
+
+def list_model_files(connection: Connection, *, mlflow_model_id: str) -> list[RecordedFile]:
+    """The files of a logged model, by path; empty if none is recorded."""
+    query = "SELECT {columns} FROM exp.model_files WHERE mlflow_model_id = %(id)s ORDER BY path"
+    return list_rows(connection, query, {"id": mlflow_model_id}, row=RecordedFile)
+
+
+def record_model_version(
+    connection: Connection,
+    *,
+    mlflow_model_name: str,
+    mlflow_model_version: str,
+    mlflow_run_id: str,
+    mlflow_model_id: str,
+    workload: str,
+    task: str,
+    model_type: str,
+    dataset_id: UUID,
+    parameters: Mapping[str, Any],
+    code_version: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    job_id: UUID | None = None,
+) -> ModelVersion:
+    """Record a registered model version, or return the one that this run has already.
+
+    Raises:
+        RecordNotFound: no file of the model, no such dataset or job is recorded.
+        RecordConflict: this run has another model version, or this version belongs to another run.
+    """
+    values: dict[str, Any] = {
+        "mlflow_model_name": mlflow_model_name,
+        "mlflow_model_version": mlflow_model_version,
+        "mlflow_run_id": mlflow_run_id,
+        "mlflow_model_id": mlflow_model_id,
+        "workload": workload,
+        "task": task,
+        "model_type": model_type,
+        "dataset_id": dataset_id,
+        "job_id": job_id,
+        "parameters": Jsonb(dict(parameters)),
+        "code_version": Jsonb(dict(code_version)),
+        "metrics": Jsonb(dict(metrics)),
+    }
+    with refusals(_REFUSALS):
+        inserted = find_row(
+            connection,
+            """
+            INSERT INTO exp.model_versions (
+                mlflow_model_name, mlflow_model_version, mlflow_run_id, mlflow_model_id, workload, task, model_type,
+                dataset_id, job_id, parameters, code_version, metrics
+            ) VALUES (
+                %(mlflow_model_name)s, %(mlflow_model_version)s, %(mlflow_run_id)s, %(mlflow_model_id)s, %(workload)s,
+                %(task)s, %(model_type)s, %(dataset_id)s, %(job_id)s, %(parameters)s, %(code_version)s, %(metrics)s
+            ) ON CONFLICT ON CONSTRAINT model_versions_mlflow_run_id_key DO NOTHING
+            RETURNING {columns}
+            """,
+            values,
+            row=ModelVersion,
+        )
+    recorded = inserted or find_model_version_by_run(connection, mlflow_run_id=mlflow_run_id)
+    asked = (mlflow_model_name, mlflow_model_version)
+    if recorded is None or (recorded.mlflow_model_name, recorded.mlflow_model_version) != asked:
+        raise RecordConflict(f"run {mlflow_run_id} is registered already, and not as {' version '.join(asked)}")
+    return recorded
+
+
+def get_model_version(connection: Connection, *, mlflow_model_name: str, mlflow_model_version: str) -> ModelVersion:
+    """The recorded model version.
+
+    Raises:
+        RecordNotFound: there is none.
+    """
+    found = find_row(
+        connection,
+        """
+        SELECT {columns} FROM exp.model_versions
+        WHERE mlflow_model_name = %(name)s AND mlflow_model_version = %(version)s
+        """,
+        {"name": mlflow_model_name, "version": mlflow_model_version},
+        row=ModelVersion,
+    )
+    if found is None:
+        raise RecordNotFound(f"{mlflow_model_name} version {mlflow_model_version} was not registered by modelyard")
+    return found
+
+
+def find_model_version_by_run(connection: Connection, *, mlflow_run_id: str) -> ModelVersion | None:
+    """The model version that was registered from this training run."""
+    query = "SELECT {columns} FROM exp.model_versions WHERE mlflow_run_id = %(run_id)s"
+    return find_row(connection, query, {"run_id": mlflow_run_id}, row=ModelVersion)
+
+
+@contextmanager
+def lock_registration(connection: Connection, *, mlflow_run_id: str, wait_s: float = 60) -> Iterator[None]:
+    """One registration of a run at a time; no transaction is open while MLflow answers.
+
+    Raises:
+        WorkHeld: another process still registers this run after ``wait_s`` seconds.
+    """
+    what = f"the registration of run {mlflow_run_id}"
+    with hold_lock(connection, f"registration {mlflow_run_id}", what=what, wait_s=wait_s):
+        yield

@@ -1,0 +1,135 @@
+"""Policies, their versions, and the stage of a model version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from modelyard.errors import PolicyVersionRefused, RecordNotFound
+from modelyard.store.connections import Connection, find_row, find_value, list_rows, refusals
+
+Stage = Literal["none", "candidate", "production", "archived"]
+
+_REFUSALS = {
+    "policy_versions_insert_check": (PolicyVersionRefused, ""),
+    "policies_policy_id_check": (
+        PolicyVersionRefused,
+        "a policy's name begins with a small letter and has small letters, digits and underscores only",
+    ),
+    "policies_mlflow_model_name_key": (PolicyVersionRefused, "another policy owns this model"),
+    "policies_live_check": (RecordNotFound, ""),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A row of ``exp.policies``."""
+
+    policy_id: str
+    mlflow_model_name: str
+    live_policy_version_id: UUID | None
+    requires_approval: bool
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyVersion:
+    """A row of ``exp.policy_versions``."""
+
+    policy_version_id: UUID
+    policy_id: str
+    version: int
+    mlflow_model_name: str
+    mlflow_model_version: str
+    config_defaults: dict[str, Any]
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePolicy:
+    """What an application is to load for a policy."""
+
+    policy_version_id: UUID
+    version: int
+    mlflow_model_name: str
+    mlflow_model_version: str
+    mlflow_model_id: str
+    config_defaults: dict[str, Any]
+
+
+def add_policy_version(
+    connection: Connection,
+    *,
+    policy_id: str,
+    mlflow_model_name: str,
+    mlflow_model_version: str,
+    config_defaults: Mapping[str, Any] | None = None,
+) -> PolicyVersion:
+    """Give a policy its next version and make the model version a candidate; what is there already is returned.
+
+    A policy that does not exist is made, and owns this registered model from then on.
+
+    Raises:
+        PolicyVersionRefused: the policy has another model, or the model version has no passed evaluation.
+    """
+    values = {
+        "policy_id": policy_id,
+        "name": mlflow_model_name,
+        "version": mlflow_model_version,
+        "config": Jsonb(dict(config_defaults or {})),
+    }
+    with refusals(_REFUSALS):
+        added = find_row(
+            connection,
+            "SELECT {columns} FROM exp.add_policy_version(%(policy_id)s, %(name)s, %(version)s, %(config)s)",
+            values,
+            row=PolicyVersion,
+        )
+    assert added is not None  # noqa: S101  the function returns one row or raises
+    return added
+
+
+def find_policy(connection: Connection, *, policy_id: str) -> Policy | None:
+    """The policy with this id."""
+    query = "SELECT {columns} FROM exp.policies WHERE policy_id = %(id)s"
+    return find_row(connection, query, {"id": policy_id}, row=Policy)
+
+
+def list_policy_versions(connection: Connection, *, policy_id: str) -> list[PolicyVersion]:
+    """The versions of a policy, oldest first."""
+    query = "SELECT {columns} FROM exp.policy_versions WHERE policy_id = %(id)s ORDER BY version"
+    return list_rows(connection, query, {"id": policy_id}, row=PolicyVersion)
+
+
+def resolve_policy(connection: Connection, *, policy_id: str) -> LivePolicy:
+    """The live version of a policy.
+
+    Raises:
+        RecordNotFound: there is no such policy, or none of its versions is live.
+    """
+    with refusals(_REFUSALS):
+        query = "SELECT {columns} FROM exp.resolve_policy(%(id)s)"
+        live = find_row(connection, query, {"id": policy_id}, row=LivePolicy)
+    assert live is not None  # noqa: S101  the function returns one row or raises
+    return live
+
+
+def get_stage(connection: Connection, *, mlflow_model_name: str, mlflow_model_version: str) -> Stage:
+    """The stage of a model version.
+
+    Raises:
+        RecordNotFound: it was not registered by modelyard.
+    """
+    stage: Stage | None = find_value(
+        connection,
+        "SELECT stage FROM exp.stages WHERE mlflow_model_name = %(name)s AND mlflow_model_version = %(version)s",
+        {"name": mlflow_model_name, "version": mlflow_model_version},
+    )
+    if stage is None:
+        raise RecordNotFound(f"{mlflow_model_name} version {mlflow_model_version} was not registered by modelyard")
+    return stage

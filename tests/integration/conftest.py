@@ -1,0 +1,243 @@
+"""A throw-away PostgreSQL, one migrated template database, and a clone of it for each test."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from modelyard.stack.accounts import ensure_service_account
+from modelyard.stack.binaries import provide_programs
+from modelyard.stack.home import Home, create_home, give_folder
+from modelyard.stack.postgres import Postgres, stop_server
+from modelyard.stack.sockets import provide_socket_folder
+from modelyard.store import datasets, evaluations, jobs, models, policies
+from modelyard.store.connections import connect
+from modelyard.store.files import RecordedFile
+from modelyard.store.migration_files import find_sql_folder
+from modelyard.store.migrations import migrate
+
+ADMIN = "admin"  # owns the databases and has CREATEROLE, as in a stack; no superuser
+PERSONS = ("viewer", "trainer", "promoter", "approver")
+
+
+@dataclass
+class Cluster:
+    """The stack's PostgreSQL in a folder of its own; the user of the tests may be any role."""
+
+    server: Postgres
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @property
+    def binaries(self) -> Path:
+        return self.server.programs
+
+    def dsn(self, user: str, dbname: str) -> str:
+        return self.server.dsn(role=user, database=dbname)
+
+    def run(self, *statements: str | sql.Composed) -> None:
+        """Run statements as superuser, each in a transaction of its own."""
+        with connect(self.dsn("postgres", "postgres")) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def create_database(self, *, owner: str = ADMIN, template: str = "template0") -> str:
+        name = f"d{next(self.numbers)}"
+        copy = "CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY FILE_COPY"
+        self.run(sql.SQL(copy).format(*map(sql.Identifier, (name, owner, template))))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self.run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@dataclass
+class Database:
+    """One database of a cluster; ``connect`` gives connections that end with the test."""
+
+    cluster: Cluster
+    name: str
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def dsn(self, role: str) -> str:
+        return self.cluster.dsn(role, self.name)
+
+    def connect(self, role: str) -> psycopg.Connection[dict[str, Any]]:
+        return self._open.enter_context(connect(self.dsn(role)))
+
+    def close(self) -> None:
+        self._open.close()
+
+
+@contextmanager
+def run_cluster(data: Path | None = None) -> Iterator[Cluster]:
+    """A running cluster with an admin that is no superuser; nothing is migrated yet.
+
+    With ``data``, a data folder that was never started, it begins with a copy of that: quicker than a new one.
+    """
+    home = Home(Path(tempfile.mkdtemp(prefix="modelyard-pg-", dir="/tmp")))  # a socket's path must be short
+    try:
+        account = ensure_service_account()
+        create_home(home, account)
+        server = Postgres(
+            home=home,
+            account=account,
+            programs=provide_programs(home.path, account),
+            socket=provide_socket_folder(home, account),
+        )
+        if data is not None:
+            shutil.copytree(data, home.data)
+            give_folder(home.data, account)
+        server.create()
+        if data is None:
+            shutil.copytree(home.data, home.path / "blank")
+        server.start(print)
+        cluster = Cluster(server)
+        # nothing here has to outlive a power cut, and a busy disk would make the tests wait
+        with (home.config / "postgresql.conf").open("a") as config:
+            config.write("fsync = off\nfull_page_writes = off\n")
+        cluster.run("SELECT pg_reload_conf()")
+        cluster.run(f"CREATE ROLE {ADMIN} LOGIN CREATEROLE")
+        yield cluster
+    finally:
+        stop_server(home)
+        shutil.rmtree(home.path)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with run_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def empty_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster of the test's own, without any of our roles."""
+    with run_cluster(cluster.server.home.path / "blank") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def template(cluster: Cluster) -> str:
+    """Name of a migrated database, and one login per person group: alice_viewer, alice_trainer, …"""
+    name = cluster.create_database()
+    migrate(cluster.dsn(ADMIN, name))
+    cluster.run(*(f"CREATE ROLE alice_{group} LOGIN IN ROLE modelyard_{group}" for group in PERSONS))
+    return name
+
+
+@contextmanager
+def clone(cluster: Cluster, template: str) -> Iterator[Database]:
+    database = Database(cluster, cluster.create_database(template=template))
+    # a clone lacks what belongs to the database itself
+    [path] = find_sql_folder().glob("*_secure_database.sql")
+    with connect(database.dsn(ADMIN)) as connection:
+        connection.execute(path.read_text())
+    yield database
+    database.close()
+    cluster.drop_database(database.name)
+
+
+@pytest.fixture
+def database(cluster: Cluster, template: str) -> Iterator[Database]:
+    """A fresh migrated database."""
+    with clone(cluster, template) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster: Cluster, template: str) -> Iterator[Database]:
+    """A migrated database with one row of everything, for tests of a module that change nothing."""
+    with clone(cluster, template) as database:
+        records = Records(database)
+        records.policy_version()
+        job_id = jobs.submit_job(records.trainer, kind="train", arguments={})
+        jobs.begin_attempt(records.trainer, job_id=job_id, worker="w")
+        yield database
+
+
+@pytest.fixture
+def records(database: Database) -> "Records":
+    return Records(database)
+
+
+@dataclass
+class Records:
+    """Records facts as the services do; what a test does not name has a plain value."""
+
+    database: Database
+
+    def __post_init__(self) -> None:
+        self.trainer = self.database.connect("trainer")
+        self.evaluator = self.database.connect("evaluator")
+
+    def dataset(self, *, digest: str = "a", connection: Any = None, **changes: Any) -> datasets.Dataset:
+        values: dict[str, Any] = {
+            "name": "houses",
+            "workload": "houses",
+            "raw_digest": "0" * 64,
+            "raw_files": [{"name": "houses.csv", "sha256": "0" * 64, "size_bytes": 10}],
+            "location": "runs:/r1/dataset",
+            "mlflow_run_id": "r1",
+            "num_rows": 10,
+            "num_elements": 30,
+            "schema": [{"name": "rooms", "type": "double"}],
+            "profile": {"rooms": {"mean": 3.5}},
+            "split_counts": {"train": 7, "validation": 1, "test": 2},
+            "parameters": {"seed": 42},
+            "data_source": "sample",
+            "files": [RecordedFile("X.parquet", "b" * 64, 100)],
+        }
+        return datasets.record_dataset(connection or self.trainer, digest=digest * 64, **values | changes)
+
+    def model_version(self, *, version: str = "1", **changes: Any) -> models.ModelVersion:
+        values: dict[str, Any] = {
+            "mlflow_model_name": "houses_model",
+            "mlflow_model_version": version,
+            "mlflow_run_id": f"run-{version}",
+            "mlflow_model_id": f"m-{version}",
+            "workload": "houses",
+            "task": "regression",
+            "model_type": "ridge",
+            "parameters": {"alpha": 1.0},
+            "code_version": {"commit": "c" * 40},
+            "metrics": {"test_rmse": 0.5},
+        } | changes
+        values.setdefault("dataset_id", self.dataset().dataset_id)
+        files = [RecordedFile("model.skops", "d" * 64, 5), RecordedFile("MLmodel", "e" * 64, 6)]
+        models.record_model_files(self.trainer, mlflow_model_id=values["mlflow_model_id"], files=files)
+        return models.record_model_version(self.trainer, **values)
+
+    def evaluation(self, *, version: str = "1", **changes: Any) -> evaluations.Evaluation:
+        values: dict[str, Any] = {
+            "mlflow_model_name": "houses_model",
+            "gate": [["rmse", "<=", 0.7]],
+            "metrics": {"rmse": 0.5},
+            "baselines": {"mean": {"rmse": 1.1}},
+            "limits": [{"metric": "rmse", "met": True}],
+            "reasons": [],
+            "mlflow_run_id": "e1",
+        } | changes
+        if "dataset_id" not in values:
+            values["dataset_id"] = self.model_version(version=version).dataset_id
+        return evaluations.record_evaluation(self.evaluator, mlflow_model_version=version, **values)
+
+    def policy_version(self, *, version: str = "1", **changes: Any) -> policies.PolicyVersion:
+        self.evaluation(version=version)
+        values = {"policy_id": "houses_policy", "mlflow_model_name": "houses_model"} | changes
+        return policies.add_policy_version(self.evaluator, mlflow_model_version=version, **values)
+
+    def put_live(self, policy_version: policies.PolicyVersion) -> None:
+        """What a promotion does to the policy's row."""
+        with connect(self.database.dsn("postgres")) as connection:
+            connection.execute(
+                "UPDATE exp.policies SET live_policy_version_id = %s WHERE policy_id = %s",
+                [policy_version.policy_version_id, policy_version.policy_id],
+            )

@@ -1,0 +1,184 @@
+"""Every constraint of the tables, by a row that breaks it."""
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+SHA = "a" * 64
+DATASET = "(SELECT dataset_id FROM exp.datasets)"
+POLICY_VERSION = "(SELECT policy_version_id FROM exp.policy_versions)"
+NOWHERE = "gen_random_uuid()"
+
+# A good row of each table, as SQL expressions, beside those that are there.
+GOOD = {
+    "datasets": {
+        "name": "'other'", "version": "'1.0.0'", "workload": "'houses'", "digest": f"'{SHA}'",
+        "raw_digest": f"'{SHA}'", "raw_files": "'[]'", "location": "'l'", "mlflow_run_id": "'r'", "num_rows": "1",
+        "num_elements": "1", "schema": "'[]'", "profile": "'{}'", "split_counts": "'{}'", "parameters": "'{}'",
+        "data_source": "'sample'",
+    },
+    "dataset_files": {"dataset_id": DATASET, "path": "'new'", "sha256": f"'{SHA}'", "size_bytes": "0"},
+    "jobs": {"kind": "'train'", "arguments": "'{}'", "fingerprint": f"'{SHA}'"},
+    "attempts": {
+        "job_id": "(SELECT job_id FROM exp.jobs)", "attempt": "2", "worker": "'w'", "state": "'lost'",
+        "ended_at": "now()",
+    },
+    "model_files": {"mlflow_model_id": "'m-new'", "path": "'p'", "sha256": f"'{SHA}'", "size_bytes": "0"},
+    "model_versions": {
+        "mlflow_model_name": "'houses_model'", "mlflow_model_version": "'2'", "mlflow_run_id": "'r2'",
+        "mlflow_model_id": "'m-1'", "workload": "'houses'", "task": "'t'", "model_type": "'m'",
+        "dataset_id": DATASET, "parameters": "'{}'", "code_version": "'{}'", "metrics": "'{}'",
+    },
+    "policies": {"policy_id": "'other_policy'", "mlflow_model_name": "'other_model'"},
+    "policy_versions": {
+        "policy_id": "'houses_policy'", "version": "2", "mlflow_model_name": "'houses_model'",
+        "mlflow_model_version": "'1'", "config_defaults": """'{"depth": 2}'""",
+    },
+    "evaluations": {
+        "mlflow_model_name": "'houses_model'", "mlflow_model_version": "'1'", "dataset_id": DATASET, "gate": "'[]'",
+        "gate_sha256": f"'{SHA}'", "metrics": """'{"rmse": 1}'""", "baselines": "'{}'", "limits": "'[]'",
+        "reasons": "'[]'", "passed": "true", "mlflow_run_id": "'r'",
+    },
+    "stage_transitions": {
+        "mlflow_model_name": "'houses_model'", "mlflow_model_version": "'1'", "policy_id": "'houses_policy'",
+        "policy_version_id": POLICY_VERSION, "from_stage": "'candidate'", "to_stage": "'production'",
+        "reason": "'better'",
+    },
+}  # fmt: skip
+
+BROKEN = [
+    ("datasets", {"name": "''"}, "datasets_name_check"),
+    ("datasets", {"version": "'2'"}, "datasets_version_check"),
+    ("datasets", {"digest": "'d41f'"}, "datasets_digest_check"),
+    ("datasets", {"digest": f"'{'A' * 64}'"}, "datasets_digest_check"),
+    ("datasets", {"raw_digest": "''"}, "datasets_raw_digest_check"),
+    ("datasets", {"raw_files": "'{}'"}, "datasets_raw_files_check"),
+    ("datasets", {"raw_files": """'[{"name": "f"}]'"""}, "datasets_raw_files_check"),
+    ("datasets", {"num_rows": "0"}, "datasets_num_rows_check"),
+    ("datasets", {"num_elements": "0"}, "datasets_num_elements_check"),
+    ("datasets", {"name": "'houses'"}, "datasets_name_version_key"),
+    ("datasets", {"name": "'houses'", "version": "'1.1.0'"}, "datasets_name_digest_key"),
+    ("dataset_files", {"dataset_id": NOWHERE}, "dataset_files_dataset_id_fkey"),
+    ("dataset_files", {"path": "'X.parquet'"}, "dataset_files_pkey"),
+    ("dataset_files", {"sha256": "'a'"}, "dataset_files_sha256_check"),
+    ("dataset_files", {"size_bytes": "-1"}, "dataset_files_size_bytes_check"),
+    ("jobs", {"kind": "'destroy'"}, "jobs_kind_check"),
+    ("jobs", {"arguments": "'[]'"}, "jobs_arguments_check"),
+    ("jobs", {"fingerprint": "'a'"}, "jobs_fingerprint_check"),
+    ("jobs", {"state": "'done'", "finished_at": "now()"}, "jobs_state_check"),
+    ("jobs", {"state": "'failed'"}, "jobs_finished_at_check"),
+    ("jobs", {"finished_at": "now()"}, "jobs_finished_at_check"),
+    ("attempts", {"job_id": NOWHERE}, "attempts_job_id_fkey"),
+    ("attempts", {"attempt": "1"}, "attempts_pkey"),
+    ("attempts", {"attempt": "0"}, "attempts_attempt_check"),
+    ("attempts", {"state": "'done'"}, "attempts_state_check"),
+    ("attempts", {"ended_at": "NULL"}, "attempts_ended_at_check"),
+    ("attempts", {"progress_share": "1.1"}, "attempts_progress_share_check"),
+    ("attempts", {"state": "'running'", "ended_at": "NULL"}, "attempts_job_id_running_key"),
+    ("model_files", {"mlflow_model_id": "''"}, "model_files_mlflow_model_id_check"),
+    ("model_files", {"sha256": "'a'"}, "model_files_sha256_check"),
+    ("model_files", {"size_bytes": "-1"}, "model_files_size_bytes_check"),
+    ("model_files", {"mlflow_model_id": "'m-1'"}, "model_files_closed_check"),
+    ("model_versions", {"mlflow_model_version": "'1'"}, "model_versions_pkey"),
+    ("model_versions", {"mlflow_model_version": "'latest'"}, "model_versions_mlflow_model_version_check"),
+    ("model_versions", {"mlflow_run_id": "'run-1'"}, "model_versions_mlflow_run_id_key"),
+    ("model_versions", {"dataset_id": NOWHERE}, "model_versions_dataset_id_fkey"),
+    ("model_versions", {"job_id": NOWHERE}, "model_versions_job_id_fkey"),
+    ("model_versions", {"mlflow_model_id": "'m-unknown'"}, "model_versions_files_check"),
+    ("policies", {"policy_id": "'Houses Policy'"}, "policies_policy_id_check"),
+    ("policies", {"policy_id": "'houses_policy'"}, "policies_pkey"),
+    ("policies", {"mlflow_model_name": "'houses_model'"}, "policies_mlflow_model_name_key"),
+    ("policies", {"live_policy_version_id": POLICY_VERSION}, "policies_live_policy_version_id_fkey"),
+    ("policy_versions", {"policy_id": "'no_policy'"}, "policy_versions_policy_id_fkey"),
+    ("policy_versions", {"version": "3"}, "policy_versions_insert_check"),
+    ("policy_versions", {"version": "1"}, "policy_versions_insert_check"),
+    ("policy_versions", {"mlflow_model_version": "'2'"}, "policy_versions_insert_check"),
+    ("policy_versions", {"mlflow_model_name": "'other_model'"}, "policy_versions_insert_check"),
+    ("policy_versions", {"config_defaults": "'[]'"}, "policy_versions_config_defaults_check"),
+    ("policy_versions", {"config_defaults": "'{}'"}, "policy_versions_policy_id_model_config_key"),
+    ("policy_versions", {"policy_version_id": POLICY_VERSION}, "policy_versions_pkey"),
+    ("evaluations", {"mlflow_model_version": "'2'"}, "evaluations_model_version_fkey"),
+    ("evaluations", {"dataset_id": NOWHERE}, "evaluations_dataset_id_fkey"),
+    ("evaluations", {"job_id": NOWHERE}, "evaluations_job_id_fkey"),
+    ("evaluations", {"baseline_policy_version_id": NOWHERE}, "evaluations_baseline_policy_version_id_fkey"),
+    ("evaluations", {"gate_sha256": "'a'"}, "evaluations_gate_sha256_check"),
+    ("evaluations", {"gate_sha256": "(SELECT gate_sha256 FROM exp.evaluations)"}, "evaluations_verdict_key"),
+    ("evaluations", {"metrics": """'{"rmse": "good"}'"""}, "evaluations_metrics_check"),
+    ("evaluations", {"metrics": """'{"rmse": null}'"""}, "evaluations_passed_check"),
+    ("evaluations", {"metrics": "'{}'"}, "evaluations_passed_check"),
+    ("evaluations", {"baselines": "'[]'"}, "evaluations_baselines_check"),
+    ("evaluations", {"limits": "'{}'"}, "evaluations_limits_check"),
+    ("evaluations", {"reasons": """'["too slow"]'"""}, "evaluations_reasons_check"),
+    ("evaluations", {"passed": "false"}, "evaluations_reasons_check"),
+    ("evaluations", {"reasons": "'[1]'", "passed": "false"}, "evaluations_reasons_check"),
+    ("stage_transitions", {"mlflow_model_version": "'2'"}, "stage_transitions_model_version_fkey"),
+    ("stage_transitions", {"policy_version_id": NOWHERE}, "stage_transitions_policy_version_id_fkey"),
+    ("stage_transitions", {"evaluation_id": NOWHERE}, "stage_transitions_evaluation_id_fkey"),
+    ("stage_transitions", {"from_stage": "'training'"}, "stage_transitions_from_stage_check"),
+    ("stage_transitions", {"to_stage": "'live'"}, "stage_transitions_to_stage_check"),
+]
+
+
+def insert(connection, table: str, changes: dict[str, str]) -> None:
+    row = GOOD[table] | changes
+    columns, values = ", ".join(row), ", ".join(row.values())
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"INSERT INTO exp.{table} ({columns}) VALUES ({values})")
+
+
+@pytest.fixture(scope="module")
+def owner(shared_database):
+    return shared_database.connect("postgres")
+
+
+@pytest.mark.parametrize("table", GOOD)
+def test_a_good_row_is_taken(owner, table):
+    insert(owner, table, {})
+
+
+@pytest.mark.parametrize(("table", "changes", "constraint"), BROKEN, ids=str)
+def test_a_broken_row_is_refused(owner, table, changes, constraint):
+    with pytest.raises(psycopg.IntegrityError) as refused:
+        insert(owner, table, changes)
+    assert refused.value.diag.constraint_name == constraint
+
+
+def test_one_request_moves_a_model_version_to_a_stage_once(owner):
+    row = GOOD["stage_transitions"] | {"request_id": f"'{'0' * 32}'"}
+    statement = f"INSERT INTO exp.stage_transitions ({', '.join(row)}) VALUES ({', '.join(row.values())})"
+    with pytest.raises(psycopg.errors.UniqueViolation, match="stage_transitions_request_id_key"), owner.transaction():
+        owner.execute(statement)
+        owner.execute(statement)
+
+
+def test_a_large_config_is_taken_and_told_from_another(owner):
+    config = Jsonb({"prompt": "x" * 20_000})
+    row = sql.SQL(
+        "INSERT INTO exp.policy_versions (policy_id, version, mlflow_model_name, mlflow_model_version, config_defaults)"
+        " VALUES ('houses_policy', {}, 'houses_model', '1', {})"
+    )
+    with pytest.raises(psycopg.errors.UniqueViolation, match="config_key"), owner.transaction():
+        owner.execute(row.format(2, config))
+        owner.execute(row.format(3, config))
+
+
+def test_every_constraint_is_broken_by_a_test(owner):
+    rows = owner.execute("""
+        SELECT conname AS name FROM pg_constraint
+        WHERE connamespace = 'exp'::regnamespace AND contype IN ('c', 'f', 'u', 'p')
+        UNION SELECT tgname FROM pg_trigger
+        WHERE NOT tgisinternal AND tgrelid::regclass::text LIKE 'exp.%' AND tgname NOT LIKE '%\\_immutable\\_check'
+        UNION SELECT indexrelid::regclass::text FROM pg_index
+        WHERE indisunique AND indrelid::regclass::text LIKE 'exp.%'
+    """).fetchall()
+    known = {constraint for _, _, constraint in BROKEN} | {"stage_transitions_request_id_key"}
+    generated_here = {
+        "datasets_pkey", "jobs_pkey", "model_files_pkey", "evaluations_pkey", "stage_transitions_pkey",
+        # a trigger speaks before these
+        "policy_versions_version_check", "policy_versions_policy_id_version_key", "policy_versions_model_version_fkey",
+        # contains the primary key: it is there for foreign keys
+        "policy_versions_policy_id_policy_version_id_key",
+    }  # fmt: skip
+    names = {row["name"].removeprefix("exp.") for row in rows}
+    assert {name for name in names - known - generated_here if not name.startswith("schema_migrations_")} == set()

@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, cast
+from types import NoneType
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import ValidationError
 
@@ -11,6 +12,11 @@ from modelyard.errors import InvalidParameter, UnknownName
 from modelyard.workloads.contract import Parameters, Workload
 
 NAMES = ("california_housing",)
+
+if TYPE_CHECKING:  # mypy holds each module against the contract
+    from modelyard.workloads import california_housing
+
+    _MODULES: tuple[Workload, ...] = (california_housing,)
 
 
 def get_workload(name: str) -> Workload:
@@ -30,6 +36,8 @@ def build_parameters(
 ) -> tuple[str, Parameters]:
     """Typed parameters of a model type (default: the workload's first) from names and values, which may be text.
 
+    The text ``none`` is None where the parameter can be None.
+
     Raises:
         UnknownName: no such model type or parameter; the nearest name is suggested.
         InvalidParameter: values of the wrong type or range, all of them listed.
@@ -44,8 +52,15 @@ def build_parameters(
             others = [other for other, fields in types.items() if name in fields.model_fields]
             hint = f"It belongs to model type {', '.join(others)}." if others else ""
             raise UnknownName(f"parameter of {chosen}", name, cls.model_fields, hint=hint)
+    optional = {name for name, known in cls.model_fields.items() if NoneType in get_args(known.annotation)}
+    given = {
+        name: None if name in optional and str(value).lower() == "none" else value for name, value in values.items()
+    }
     try:
-        return chosen, cls.model_validate(dict(values))
+        return chosen, cls.model_validate(given)
     except ValidationError as error:
-        problems = [f"parameter {e['loc'][0]}={e['input']!r}: {e['msg']}" for e in error.errors()]
+        # An error of the whole class (parameters that do not go together) has no location.
+        problems = [
+            f"parameter {e['loc'][0]}={e['input']!r}: {e['msg']}" if e["loc"] else e["msg"] for e in error.errors()
+        ]
         raise InvalidParameter(problems) from None

@@ -1,0 +1,132 @@
+"""Raw CSV files of numbers: read strictly, with nothing guessed and every problem told at once."""
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from modelyard.errors import RawDataMalformed, RawDataNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of numbers from ``low`` to ``high``; without ``low_included`` they must be above ``low``."""
+
+    name: str
+    low: float = 0.0
+    high: float = math.inf
+    low_included: bool = False
+    blank_allowed: bool = False
+
+    def read(self, cell: str) -> tuple[float | None, str]:
+        """The number in a cell, None for a blank, and what is wrong with it ("" for nothing)."""
+        if not cell:
+            return None, "" if self.blank_allowed else "blank"
+        value = parse_number(cell)
+        if value is None:
+            return None, "not a number"
+        if not math.isfinite(value):
+            return None, "not finite"
+        if value < self.low or (value == self.low and not self.low_included):
+            return value, f"below {self.low:g}" if self.low_included else f"not above {self.low:g}"
+        return value, f"above {self.high:g}" if value > self.high else ""
+
+
+def parse_number(cell: str) -> float | None:
+    """The number that a cell holds in plain ASCII notation, or None."""
+    try:
+        return float(cell) if cell.isascii() and "_" not in cell else None
+    except ValueError:
+        return None
+
+
+def load_raw_csv(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: str) -> pa.Table:
+    """Read a comma-separated UTF-8 file that has one of the layouts.
+
+    Args:
+        path: the file; rows without any cell are skipped.
+        layouts: a file without a header has the columns of the first one in that order; a header may name the
+            columns of any of them in any order.
+        unused: name of a column of text that may be there and is kept as it is.
+
+    Returns:
+        The layout's columns in its order as float64, null for a blank; then ``unused``, if it is there.
+
+    Raises:
+        RawDataNotFound: there is no such file.
+        RawDataMalformed: with every problem (columns, counts, first line numbers) and the layouts that are read.
+    """
+    hint = _describe_layouts(layouts)
+    rows = _read_rows(path, hint)
+    first = [cell.strip() for cell in rows[0][1]]
+    known = {unused, *(column.name for layout in layouts for column in layout)}
+    has_header = bool(known & {*first}) or all(parse_number(cell) is None for cell in first)
+    names = first if has_header else [column.name for column in layouts[0]]
+    layout = {column.name: column for column in max(layouts, key=lambda one: len({c.name for c in one} & {*names}))}
+
+    columns = {
+        "missing columns": [name for name in layout if name not in names],
+        "unknown columns": [repr(name[:40]) for name in names if name not in {*layout, unused}],
+        "columns given twice": [name for name in layout if names.count(name) > 1],
+    }
+    problems = [f"{what}: {', '.join(which)}" for what, which in columns.items() if which]
+    if len(rows) == has_header:
+        problems.append("it has a header and no rows")
+    values: dict[str, list[Any]] = {name: [] for name in names}
+    faults: dict[str, list[str]] = defaultdict(list)
+    for line, cells in rows[has_header:]:
+        if len(cells) != len(names):
+            faults[f"other than {len(names)} cells"].append(f"line {line}: {len(cells)}")
+            continue
+        for name, cell in zip(names, cells, strict=True):
+            value, fault = layout[name].read(cell.strip()) if name in layout else (cell, "")
+            values[name].append(value)
+            if fault:
+                faults[f"{name} {fault}"].append(f"line {line}: {cell[:20]!r}")
+    for fault, places in faults.items():
+        more = ", …" if len(places) > 3 else ""
+        problems.append(f"{fault} in {len(places)} row{'s'[: len(places) > 1]} ({', '.join(places[:3])}{more})")
+    if problems:
+        raise RawDataMalformed(path, problems, hint=hint)
+    table = {name: pa.array(values[name], pa.float64()) for name in layout}
+    return pa.table(table | ({unused: pa.array(values[unused], pa.string())} if unused in names else {}))
+
+
+def write_raw_csv(path: Path, /, header: Iterable[str], rows: Iterable[Iterable[str]]) -> Path:
+    """Write cells that need no quotes, the same bytes on every system; return the path."""
+    path.write_text("".join(",".join(row) + "\n" for row in (header, *rows)), encoding="utf-8", newline="\n")
+    return path
+
+
+def _describe_layouts(layouts: Sequence[Sequence[Column]]) -> str:
+    headers = [",".join(column.name for column in layout) for layout in layouts]
+    blanks = [column.name for layout in layouts for column in layout if column.blank_allowed]
+    return (
+        f"It must hold comma-separated numbers under the header {', or '.join(headers)}, or without a header in the "
+        f"first order; blanks are accepted in: {', '.join(blanks) or 'no column'}."
+    )
+
+
+def _read_rows(path: Path, hint: str) -> list[tuple[int, list[str]]]:
+    """Line number and cells of every row, at least one."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        numbered = [(rows.line_num, cells) for cells in rows if cells]
+    except FileNotFoundError:
+        raise RawDataNotFound(path) from None
+    except OSError as error:
+        raise RawDataMalformed(path, [f"it cannot be read: {error.strerror}"], hint=hint) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RawDataMalformed(path, [f"it is not comma-separated UTF-8 text: {error}"], hint=hint) from None
+    if "\0" in text:
+        raise RawDataMalformed(path, ["it is not text: it holds zero bytes"], hint=hint)
+    if not numbered:
+        raise RawDataMalformed(path, ["it is empty"], hint=hint)
+    return numbered

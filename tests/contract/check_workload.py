@@ -1,0 +1,175 @@
+"""One contract for every workload, run on its own sample."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from modelyard.errors import RawDataMalformed
+from modelyard.workloads.contract import SPLITS, Parameters, Processed, Trained, Workload
+from modelyard.workloads.registry import build_parameters
+
+ROOT = Path(__file__).parents[2]
+
+# Settings with which each model type trains in about a second on the sample: workload → model type → parameters.
+TINY: dict[str, dict[str, dict[str, Any]]] = {
+    "california_housing": {
+        "hist_gradient_boosting": {"max_iter": 5},
+        "ridge": {},
+        "random_forest": {"n_estimators": 3, "max_depth": 6},
+    },
+}
+# Runs in an interpreter of its own: what a workload imports when it is looked up, and when it works.
+IMPORTS = """
+import sys
+from pathlib import Path
+from modelyard.workloads.registry import build_parameters, get_workload
+
+workload = get_workload(sys.argv[1])
+heavy = {"sklearn", "pandas", "matplotlib", "torch", "scipy"} & set(sys.modules)
+assert not heavy, f"imported before there is work: {heavy}"
+_, parameters = build_parameters(workload, model_type=None, values={})
+files = workload.sample(Path(sys.argv[2]))
+dataset = workload.process(workload.load_raw(files, parameters=parameters), parameters=parameters)
+workload.baselines(dataset, parameters=parameters)
+forbidden = {"mlflow", "sqlalchemy", "psycopg", "psycopg2", "boto3"} & set(sys.modules)
+assert not forbidden, f"a workload knows neither MLflow nor SQL: {forbidden}"
+"""
+
+
+def check_workload(workload: Workload, *, folder: Path) -> None:
+    """Assert all that the platform relies on; ``folder`` is an empty one for files."""
+    check_spec(workload)
+    files = check_sample(workload, folder)
+    check_malformed(workload, files, folder)
+    check_imports(workload, folder)
+    for model_type in workload.spec.model_types:
+        _, parameters = build_parameters(
+            workload, model_type=model_type, values=TINY[workload.spec.name].get(model_type, {})
+        )
+        dataset = check_process(workload, files, parameters)
+        baselines = workload.baselines(dataset, parameters=parameters)
+        assert tuple(baselines) == workload.spec.baselines
+        for scores in baselines.values():
+            check_scores(workload, scores)
+        check_train(workload, dataset, parameters)
+
+
+def check_spec(workload: Workload) -> None:
+    """Names, metrics, gate, configurations and the docs page fit together."""
+    spec = workload.spec
+    assert sys.modules[f"modelyard.workloads.{spec.name}"] is workload
+    assert (ROOT / "docs" / f"{spec.name}.md").is_file()
+    metrics = [metric.name for metric in spec.metrics]
+    assert spec.primary_metric.name == metrics[0]
+    for names in (metrics, spec.baselines, spec.raw_files, spec.targets):
+        assert names and len(set(names)) == len(names)
+    assert spec.gate, "without a limit every model passes"
+    for limit in spec.gate:
+        assert limit.metric in metrics
+        assert limit.of is None or limit.of in spec.baselines
+        assert math.isfinite(limit.value)
+    for cls in spec.model_types.values():
+        assert issubclass(cls, Parameters)
+        cls()  # every parameter has a default
+    for model_type, values in spec.configs.values():
+        build_parameters(workload, model_type=model_type, values=values)
+
+
+def check_sample(workload: Workload, folder: Path) -> list[Path]:
+    """The same seed writes the same bytes, another seed others; no sample is taken for real data."""
+    written = []
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        (folder / name).mkdir()
+        written.append(workload.sample(folder / name, seed=seed))
+    first, again, other = ([path.read_bytes() for path in paths] for paths in written)
+    assert first == again != other
+    assert not {path.name for path in written[0]} & set(workload.spec.raw_files)
+    return written[0]
+
+
+def check_malformed(workload: Workload, files: list[Path], folder: Path) -> None:
+    """Files that are empty or hold junk are refused in one line."""
+    parameters = next(iter(workload.spec.model_types.values()))()
+    for kind, content in (("empty", b""), ("junk", bytes(range(256)) * 8)):
+        (folder / kind).mkdir()
+        broken = [folder / kind / path.name for path in files]
+        for path in broken:
+            path.write_bytes(content)
+        try:
+            workload.load_raw(broken, parameters=parameters)
+        except RawDataMalformed as error:
+            assert "\n" not in str(error)
+        else:
+            raise AssertionError(f"{kind} raw data was read")
+
+
+def check_imports(workload: Workload, folder: Path) -> None:
+    """Neither MLflow nor SQL is imported, and nothing slow before there is work."""
+    (folder / "imports").mkdir()
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORTS, workload.spec.name, str(folder / "imports")], check=True
+    )
+
+
+def check_process(workload: Workload, files: list[Path], parameters: Parameters) -> Processed:
+    """The same files and parameters give the same content."""
+    raw = workload.load_raw(files, parameters=parameters)
+    assert raw.equals(workload.load_raw(files, parameters=parameters))
+    dataset, again = (workload.process(raw, parameters=parameters) for _ in range(2))
+    assert dataset.X.equals(again.X) and dataset.y.equals(again.y) and dataset.split.equals(again.split)
+    assert dataset.notes == again.notes
+    assert tuple(dataset.y.column_names) == workload.spec.targets
+    n = dataset.X.num_rows
+    assert n == dataset.y.num_rows == len(dataset.split)
+    assert set(dataset.split.to_pylist()) == set(SPLITS)
+    names = [*dataset.X.column_names, *dataset.y.column_names]
+    if dataset.extra is not None:
+        assert dataset.extra.num_rows == n and again.extra is not None and dataset.extra.equals(again.extra)
+        names += dataset.extra.column_names
+    assert len(set(names)) == len(names), "X, y and extra stand side by side"
+    if workload.spec.group_column is not None:
+        sides = [set(dataset.load_rows(split)[workload.spec.group_column]) for split in SPLITS]
+        assert sum(map(len, sides)) == len(set().union(*sides)), "a group is on both sides of a split"
+    return dataset
+
+
+def check_train(workload: Workload, dataset: Processed, parameters: Parameters) -> Trained:
+    """A model whose test metrics are what ``evaluate`` says of its predictions, twice the same."""
+    reported: list[float] = []
+
+    def report(share: float, message: str, /, *, metrics: Any = None, step: int | None = None) -> None:
+        assert message and "\n" not in message
+        assert all(math.isfinite(value) for value in (metrics or {}).values())
+        assert metrics is None or step is not None
+        reported.append(share)
+
+    trained = workload.train(dataset, parameters=parameters, report=report)
+    assert reported == sorted(reported) and reported[-1] == 1.0
+    names = [metric.name for metric in workload.spec.metrics]
+    assert {f"{split}_{name}" for split in ("train", "test") for name in names} <= set(trained.metrics)
+    assert all(math.isfinite(value) for value in trained.metrics.values())
+    assert all(isinstance(figure, Figure) for figure in trained.figures.values())
+
+    rows = dataset.load_rows("test")
+    predictions = trained.model.predict(rows[dataset.X.column_names])
+    assert len(predictions) == len(rows)
+    scores = workload.evaluate(rows, predictions, parameters=parameters)
+    check_scores(workload, scores)
+    assert scores == {name: trained.metrics[f"test_{name}"] for name in names}
+    again = workload.train(dataset, parameters=parameters, report=report)
+    assert dict(again.metrics) == dict(trained.metrics)
+    one_row = trained.model.predict(pd.DataFrame(rows[dataset.X.column_names].head(1)))
+    assert one_row[0] == pytest.approx(predictions[0]), "an answer does not depend on the rows beside it"
+    return trained
+
+
+def check_scores(workload: Workload, scores: dict[str, float]) -> None:
+    """Exactly the declared metrics, each a finite number."""
+    assert set(scores) == {metric.name for metric in workload.spec.metrics}
+    assert all(type(value) is float and math.isfinite(value) for value in scores.values())

@@ -14,7 +14,9 @@ from modelyard.errors import InvalidSetting
 class Settings(BaseSettings):
     """Each field is the environment variable ``MODELYARD_<FIELD>``; ``.env.example`` lists them all."""
 
-    model_config = SettingsConfigDict(env_prefix="MODELYARD_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MODELYARD_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     stack: Literal["auto", "embedded"] = Field(
         default="auto", description="where the services run: auto chooses and says why"

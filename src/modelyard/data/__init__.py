@@ -1,0 +1,1 @@
+"""Pure functions on Arrow tables: digest, schema, profile, splits, file formats."""

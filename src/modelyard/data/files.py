@@ -1,0 +1,193 @@
+"""Files of tables: opened by their content, streamed in batches, and hashed."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modelyard.data.csv_file import open_csv_batches
+from modelyard.errors import RawDataMalformed, RawDataNotFound, UnsupportedFile
+
+ROW_GROUP_ROWS = 131_072
+_BATCH_BYTES = 32 * 2**20
+_SUFFIXES = {
+    **dict.fromkeys((".parquet", ".pq"), "Parquet"),
+    **dict.fromkeys((".csv", ".tsv"), "CSV"),
+    **dict.fromkeys((".arrow", ".arrows", ".ipc", ".feather"), "Arrow"),
+}
+_BEGINNINGS = ((b"PAR1", "Parquet"), (b"ARROW1", "Arrow"), (b"\xff\xff\xff\xff", "Arrow"))
+
+Opened = tuple[pa.Schema, Iterator[pa.RecordBatch]]
+
+
+def open_batches(path: Path) -> Opened:
+    """Schema and record batches of a Parquet file or partitioned folder, CSV, Arrow IPC (file, stream) or Feather file.
+
+    Rows come in the file's order, the files of a folder sorted by path. Memory stays bounded: Parquet by columns of
+    a row group, CSV by blocks, Arrow mapped.
+
+    Raises:
+        RawDataNotFound: nothing is there.
+        UnsupportedFile: neither content nor name tell a format that is read here.
+        RawDataMalformed: empty, cut short or not what its name says; also raised while iterating.
+    """
+    if not path.exists():
+        raise RawDataNotFound(path)
+    with _malformed(path):
+        schema, batches = _open(path)
+    return schema, _iterate(path, batches)
+
+
+def read_table(path: Path) -> pa.Table:
+    """A whole file or partitioned folder as one table; takes and raises what ``open_batches`` does."""
+    schema, batches = open_batches(path)
+    return pa.Table.from_batches(batches, schema)
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_file(path: Path) -> str:
+    """md5 of a file's bytes, 32 hexadecimal digits: a name that DVC knows the file by, no proof of anything."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write Parquet whose bytes depend on the table only, not on its chunks or pandas; all of the file or none.
+
+    Raises:
+        UnsupportedFile: a column's type that Parquet cannot hold.
+    """
+    table = table.replace_schema_metadata(None)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with pq.ParquetWriter(part, table.schema, compression="zstd", write_page_checksum=True) as writer:
+            for start in range(0, table.num_rows, ROW_GROUP_ROWS):
+                writer.write_table(table.slice(start, ROW_GROUP_ROWS).combine_chunks(), ROW_GROUP_ROWS)
+        if "fixed_size_list" in str(table.schema):
+            # pyarrow writes a null where a list of fixed size belongs, and then cannot read it.
+            for _ in _parquet_batches(_parquet_file(part)):
+                pass
+        part.replace(path)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise UnsupportedFile(f"{path}: Parquet cannot hold this table: {error}; cast the column") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> Opened:
+    if path.is_dir():
+        return _open_folder(path)
+    kind = _format(path)
+    if kind == "Parquet":
+        file = _parquet_file(path)
+        return file.schema_arrow, _parquet_batches(file)
+    if kind == "CSV":
+        return open_csv_batches(path, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    return _open_arrow(path)
+
+
+def _format(path: Path) -> str:
+    """The format that the file's first bytes tell, or for text its name; what disagrees is refused."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if not head:
+        raise RawDataMalformed(path, ["it is empty"])
+    found = next((name for beginning, name in _BEGINNINGS if head.startswith(beginning)), None)
+    claimed = _SUFFIXES.get(path.suffix.lower())
+    if claimed is None and found is None:
+        raise UnsupportedFile(
+            f"{path}: this is no format that is read here; those are Parquet, Arrow, Feather, "
+            "and text with a line of column names in a file that is called .csv or .tsv"
+        )
+    if claimed == "CSV" and found is None and b"\0" in head:
+        raise RawDataMalformed(path, ["it is called CSV and is not text in UTF-8"], hint="Save it as CSV in UTF-8.")
+    if claimed is None or claimed == found or (claimed == "CSV" and found is None):
+        return found or "CSV"
+    raise RawDataMalformed(
+        path, [f"it is called {path.suffix} and holds {found or 'something other than ' + claimed}"], hint="Rename it."
+    )
+
+
+def _parquet_file(path: Path) -> pq.ParquetFile:
+    with path.open("rb") as file:
+        file.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        if file.read() != b"PAR1":
+            raise RawDataMalformed(path, ["it is cut short: the end of a Parquet file is missing"])
+    # Measured: the defaults hold whole row groups, over 1 GB; this way a stream stays below 200 MB. Without
+    # checksums a damaged page can come out as other values, with no error.
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True)
+
+
+def _parquet_batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+    row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    row_bytes = max(row_bytes, 8 * file.metadata.num_columns, 1)
+    with file:
+        yield from file.iter_batches(batch_size=min(ROW_GROUP_ROWS, max(1024, _BATCH_BYTES // row_bytes)))
+
+
+def _open_folder(path: Path) -> Opened:
+    import pyarrow.dataset as ds  # 0.1 s, for folders only
+
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in (".parquet", ".pq") and not file.name.startswith((".", "_"))
+    )
+    if not files:
+        raise RawDataMalformed(path, ["the folder holds no .parquet file"])
+    sources: Any = [str(file) for file in files]
+    dataset = ds.dataset(sources, format="parquet", partitioning="hive", partition_base_dir=str(path))
+    keys = {fragment.path: ds.get_partition_keys(fragment.partition_expression) for fragment in dataset.get_fragments()}
+    stored = _parquet_file(files[0]).schema_arrow
+    added = [field for field in dataset.schema if field.name not in stored.names]
+    schema = pa.schema([*stored, *added])
+    return schema, _folder_batches(files, keys=keys, stored=stored, added=added, schema=schema)
+
+
+def _folder_batches(
+    files: list[Path], *, keys: dict[str, dict[str, Any]], stored: pa.Schema, added: list[Any], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    for path in files:
+        file = _parquet_file(path)
+        if not file.schema_arrow.equals(stored):
+            raise RawDataMalformed(path, [f"its columns are not those of {files[0]}"])
+        for batch in _parquet_batches(file):
+            values = [pa.scalar(keys[str(path)].get(field.name), field.type) for field in added]
+            constant = [pa.repeat(value, batch.num_rows) for value in values]
+            yield pa.RecordBatch.from_arrays([*batch.columns, *constant], schema=schema)
+
+
+def _open_arrow(path: Path) -> Opened:
+    source = pa.memory_map(str(path))
+    with path.open("rb") as file:
+        is_file = file.read(6) == b"ARROW1"
+    if not is_file:
+        stream = pa.ipc.open_stream(source)
+        return stream.schema, iter(stream)
+    reader = pa.ipc.open_file(source)
+    return reader.schema, (reader.get_batch(index) for index in range(reader.num_record_batches))
+
+
+def _iterate(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with _malformed(path):
+        yield from batches
+
+
+@contextmanager
+def _malformed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise RawDataMalformed(path, [lines[0].rstrip(".")]) from None

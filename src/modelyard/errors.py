@@ -22,7 +22,7 @@ ModelyardError                    exit code 1
 ├── RecordNotFound                a row that was asked for is not in the database
 ├── RecordConflict                something else is recorded under this key
 ├── PolicyVersionRefused          a policy does not take this model version
-├── WorkHeld                      another process does this very work now
+├── WorkHeld                      exit code 2: another process does this very work now
 ├── AttemptLost                   another attempt has taken this job over
 └── StepFailed                    a step of the pipeline ended in an error
 """

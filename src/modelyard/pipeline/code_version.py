@@ -1,0 +1,74 @@
+"""Which code made a run: release, commit, whether the tree was dirty, and the workload's source by content."""
+
+import ast
+import inspect
+import platform
+import subprocess
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from modelyard.data.files import sha256_file
+from modelyard.workloads.contract import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeVersion:
+    """``commit`` and ``dirty`` are None outside a git checkout.
+
+    ``workload_sha256`` covers the workload's file and, through their imports, the modules beside it that it uses.
+    """
+
+    release: str
+    python: str
+    commit: str | None
+    dirty: bool | None
+    workload_sha256: str
+
+
+def find_code_version(workload: Workload) -> CodeVersion:
+    """The version of the code that is running."""
+    source = Path(inspect.getfile(cast(ModuleType, workload)))
+    commit = _git(source.parent, "rev-parse", "HEAD")
+    return CodeVersion(
+        release=version("modelyard"),
+        python=platform.python_version(),
+        commit=commit,
+        dirty=bool(_git(source.parent, "status", "--porcelain", "--untracked-files=no")) if commit else None,
+        workload_sha256=hash_sources(source),
+    )
+
+
+def hash_sources(source: Path) -> str:
+    """sha256 over a module and every module of its package that it imports, directly or not (64 hex digits)."""
+    package = __name__.partition(".")[0] + ".workloads."
+    found: dict[str, str] = {}
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        if path.name in found or not path.is_file():
+            continue
+        found[path.name] = sha256_file(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            waiting += [
+                path.with_name(f"{name.removeprefix(package)}.py") for name in names if name.startswith(package)
+            ]
+    return sha256("".join(f"{name} {digest}\n" for name, digest in sorted(found.items())).encode()).hexdigest()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """The output of git, or None where there is no git, no checkout, or one that does not track our code."""
+    if "site-packages" in folder.parts:
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,192 @@
+"""Raw data → dataset: a processing run that logs the content once, under its digest."""
+
+from dataclasses import asdict, dataclass
+
+from modelyard.data.profile import profile_table
+from modelyard.data.schema import describe_schema
+from modelyard.data.splits import dataset_table, split_counts
+from modelyard.pipeline.attempt import Attempt
+from modelyard.pipeline.raw import RawData
+from modelyard.pipeline.request import CheckedData, TrainingRequest
+from modelyard.pipeline.session import DATASETS_EXPERIMENT, Report, Session
+from modelyard.store import datasets as store
+from modelyard.store.files import RecordedFile
+from modelyard.tracking.datasets import (
+    DatasetTables,
+    LoggedDataset,
+    RunSource,
+    log_dataset_files,
+    log_input,
+    mlflow_schema,
+)
+from modelyard.tracking.runs import ActiveRun, is_finished, start_run
+from modelyard.tracking.server import get_or_create_experiment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetResult:
+    """A dataset on record; ``reused`` if the same content had been logged before."""
+
+    dataset_id: str
+    name: str
+    version: str
+    digest: str
+    raw_digest: str
+    num_rows: int
+    split_counts: dict[str, int]
+    data_source: str
+    run_url: str
+    reused: bool
+
+
+def name_dataset(workload: str, data_source: str) -> str:
+    """The dataset's name; made-up data never shares a name, and so no versions, with real data."""
+    return f"{workload}_sample" if data_source == "sample" else workload
+
+
+def log_dataset(
+    session: Session, request: TrainingRequest, checked: CheckedData, raw: RawData, *, attempt: Attempt, report: Report
+) -> tuple[store.Dataset, DatasetResult]:
+    """Log a processed dataset, or find it by its digest: the same content is never logged twice."""
+    processed = checked.processed
+    tables = DatasetTables(X=processed.X, y=processed.y, split=processed.split, extra=processed.extra)
+    digest = tables.digest()
+    name = name_dataset(request.workload.spec.name, raw.source)
+    experiment_id = get_or_create_experiment(session.mlflow, DATASETS_EXPERIMENT)
+    found = store.find_dataset(session.trainer, name=name, digest=digest)
+    if found is None:
+        report("processing", 0.3, "logging the dataset")
+        recorded = _log(
+            session,
+            request,
+            checked,
+            raw,
+            tables=tables,
+            name=name,
+            digest=digest,
+            attempt=attempt,
+            experiment_id=experiment_id,
+        )
+    else:
+        recorded = found
+        if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
+            _show(ActiveRun(session.mlflow, recorded.mlflow_run_id, experiment_id), recorded, tables)
+            session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
+    return recorded, DatasetResult(
+        dataset_id=str(recorded.dataset_id),
+        name=recorded.name,
+        version=recorded.version,
+        digest=digest,
+        raw_digest=raw.digest,
+        num_rows=recorded.num_rows,
+        split_counts=split_counts(processed.split),
+        data_source=raw.source,
+        run_url=session.pages.run(experiment_id, recorded.mlflow_run_id),
+        reused=found is not None,
+    )
+
+
+def _log(
+    session: Session,
+    request: TrainingRequest,
+    checked: CheckedData,
+    raw: RawData,
+    *,
+    tables: DatasetTables,
+    name: str,
+    digest: str,
+    attempt: Attempt,
+    experiment_id: str,
+) -> store.Dataset:
+    """A processing run: upload, record in the store, and show it as the run's input, in that order."""
+    spec = request.workload.spec
+    content = dataset_table(tables.X, tables.y, tables.split, tables.extra)
+    schema, profile = describe_schema(content), profile_table(content)
+    counts = split_counts(tables.split)
+    parameters = request.parameters.model_dump(mode="json")
+    raw_files = [asdict(file) for file in raw.files]
+    tags = request.tags(user=session.person.info.user) | {
+        "data_source": raw.source,
+        "mlflow.dataset.logged": "true",
+        "mlflow.dataset.context": "training",
+    }
+    if raw.dvc_md5 is not None:
+        tags["dvc_md5"] = raw.dvc_md5
+    with start_run(
+        session.mlflow,
+        experiment_id=experiment_id,
+        run_type="dataset",
+        job_id=str(attempt.job_id),
+        attempt=attempt.number,
+        name=f"{name} {digest[:8]}",
+        tags=tags,
+    ) as run:
+        files = log_dataset_files(
+            run,
+            tables,
+            preprocessing=checked.processed.preprocessing,
+            metadata={
+                "name": name,
+                "workload": spec.name,
+                "digest": digest,
+                "raw_digest": raw.digest,
+                "raw_files": raw_files,
+                "data_source": raw.source,
+                "targets": list(spec.targets),
+                "parameters": parameters,
+                "schema": schema,
+                "profile": profile,
+                "split_counts": counts,
+                "notes": dict(checked.processed.notes),
+                "code": asdict(request.code),
+            },
+        )
+        recorded = store.record_dataset(
+            session.trainer,
+            name=name,
+            workload=spec.name,
+            digest=digest,
+            raw_digest=raw.digest,
+            raw_files=raw_files,
+            location=f"runs:/{run.run_id}/metadata",
+            mlflow_run_id=run.run_id,
+            num_rows=tables.X.num_rows,
+            num_elements=content.num_rows * content.num_columns,
+            schema=schema,
+            profile=profile,
+            split_counts=counts,
+            parameters=parameters,
+            data_source=raw.source,
+            files=[RecordedFile(**asdict(file)) for file in files],
+        )
+        _show(run, recorded, tables)
+    return recorded
+
+
+def _show(run: ActiveRun, recorded: store.Dataset, tables: DatasetTables) -> None:
+    """What MLflow shows of a recorded dataset on its processing run; written twice, it is the same."""
+    log_input(run, describe_dataset(recorded, tables), context="training")
+    run.log(
+        params={
+            **recorded.parameters,
+            "dataset_name": recorded.name,
+            "dataset_version": recorded.version,
+            "dataset_digest": recorded.digest,
+            "raw_digest": recorded.raw_digest,
+            "data_source": recorded.data_source,
+        },
+        metrics={"num_rows": recorded.num_rows, **{f"{s}_rows": n for s, n in recorded.split_counts.items()}},
+        tags={"dataset_version": recorded.version, "dataset_digest": recorded.digest},
+    )
+
+
+def describe_dataset(recorded: store.Dataset, tables: DatasetTables) -> LoggedDataset:
+    """What MLflow shows of a dataset that is on record."""
+    columns = dataset_table(tables.X, tables.y, tables.split, tables.extra)
+    return LoggedDataset(
+        source=RunSource(recorded.location, recorded.raw_digest),
+        name=recorded.name,
+        digest=recorded.digest,
+        schema=mlflow_schema(columns),
+        profile={"num_rows": recorded.num_rows, "num_elements": recorded.num_elements, "version": recorded.version},
+    )

@@ -1,0 +1,158 @@
+"""What a user asks for: checked as a whole before anything is started or written."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from modelyard.data.splits import check_split
+from modelyard.errors import BadInput, InvalidParameter
+from modelyard.pipeline.code_version import CodeVersion, find_code_version
+from modelyard.pipeline.raw import LocatedData, locate_raw
+from modelyard.workloads.contract import Parameters, Processed, Workload
+from modelyard.workloads.registry import build_parameters, get_workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRequest:
+    """A training as asked for: the workload, its parameters, and names for MLflow."""
+
+    workload: Workload
+    model_type: str
+    parameters: Parameters
+    mlflow_experiment: str
+    run_name: str | None
+    code: CodeVersion
+
+    def arguments(self, *, raw_digest: str) -> dict[str, Any]:
+        """The request as JSON values, references only; what the same request is, is decided by these."""
+        return {
+            "workload": self.workload.spec.name,
+            "model_type": self.model_type,
+            "parameters": self.parameters.model_dump(mode="json"),
+            "mlflow_experiment": self.mlflow_experiment,
+            "run_name": self.run_name,
+            "raw_digest": raw_digest,
+            "workload_sha256": self.code.workload_sha256,
+        }
+
+    def tags(self, *, user: str) -> dict[str, str]:
+        """Tags that every run of this request carries: whose it is, and which code made it."""
+        spec, code = self.workload.spec, self.code
+        return {
+            "workload": spec.name,
+            "task": str(spec.task),
+            "policy_id": spec.policy_id,
+            "code_release": code.release,
+            "code_python": code.python,
+            "code_dirty": str(code.dirty).lower(),
+            "workload_sha256": code.workload_sha256,
+            "mlflow.user": user,
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.name": f"modelyard train {spec.name}",
+            **({"mlflow.source.git.commit": code.commit} if code.commit else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedData:
+    """Raw data that was read and processed without an error."""
+
+    located: LocatedData
+    processed: Processed
+
+
+def build_request(
+    workload_name: str,
+    /,
+    *,
+    model_type: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    config: str | None = None,
+    run_name: str | None = None,
+    mlflow_experiment: str | None = None,
+) -> TrainingRequest:
+    """Check names and parameters.
+
+    Args:
+        workload_name: name of a workload.
+        model_type: one of its model types; default: the config's, else the workload's first.
+        values: parameter name → value, which may be text; they win over the config's.
+        config: name of a config that ships with the workload, or a YAML file of parameters (and ``model_type``).
+        run_name: name of the MLflow run.
+        mlflow_experiment: MLflow experiment; default: the workload's.
+
+    Raises:
+        BadInput: an unknown workload, model type, parameter or config, a value that is not taken.
+    """
+    workload = get_workload(workload_name)
+    config_type, config_values = _read_config(workload, config)
+    chosen, parameters = build_parameters(
+        workload, model_type=model_type or config_type, values={**config_values, **(values or {})}
+    )
+    for what, name in (("run name", run_name), ("MLflow experiment name", mlflow_experiment)):
+        if name is not None and (not name.strip() or len(name) > 250 or not name.isprintable()):
+            raise BadInput(f"the {what} {name!r} cannot be used: give 1 to 250 printable characters")
+    return TrainingRequest(
+        workload=workload,
+        model_type=chosen,
+        parameters=parameters,
+        mlflow_experiment=mlflow_experiment or workload.spec.mlflow_experiment,
+        run_name=run_name,
+        code=find_code_version(workload),
+    )
+
+
+def _read_config(workload: Workload, config: str | None) -> tuple[str | None, dict[str, Any]]:
+    if config is None:
+        return None, {}
+    if config in workload.spec.configs:
+        model_type, values = workload.spec.configs[config]
+        return model_type, dict(values)
+    path = Path(config)
+    if not path.is_file():
+        shipped = ", ".join(workload.spec.configs) or "none"
+        raise BadInput(f"there is no config file {config}; configs that ship with {workload.spec.name}: {shipped}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is no YAML file: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise BadInput(f"{path} must hold parameter names with values, e.g. 'learning_rate: 0.1'")
+    model_type = content.pop("model_type", None)
+    return model_type, content
+
+
+def parse_assignments(texts: list[str]) -> dict[str, str]:
+    """Parameters from texts such as ``max_depth=6``.
+
+    Raises:
+        InvalidParameter: a text without ``=``, all of them listed.
+    """
+    pairs = [text.partition("=") for text in texts]
+    wrong = [f"{''.join(pair)!r} is no parameter: write name=value" for pair in pairs if not (pair[0] and pair[1])]
+    if wrong:
+        raise InvalidParameter(wrong)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def check_data(
+    request: TrainingRequest, *, data: Path | None, data_dir: Path, folder: Path, report: Callable[[str], None]
+) -> CheckedData:
+    """Find, read and process the raw data in memory; nothing is written but a download or sample into ``folder``.
+
+    Raises:
+        RawDataNotFound: data that was named is not there.
+        RawDataMalformed: with every problem that was found.
+    """
+    workload = request.workload
+    located = locate_raw(workload, data=data, data_dir=data_dir, folder=folder, report=report)
+    raw = workload.load_raw(located.files, parameters=request.parameters)
+    processed = workload.process(raw, parameters=request.parameters)
+    groups = None
+    if workload.spec.group_column is not None and processed.extra is not None:
+        groups = processed.extra.column(workload.spec.group_column)
+    check_split(processed.split, groups)
+    return CheckedData(located=located, processed=processed)

@@ -1,0 +1,253 @@
+"""Dataset → training run → model version: the contract is checked before anything is registered."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from modelyard.errors import StepFailed
+from modelyard.pipeline.attempt import Attempt
+from modelyard.pipeline.interrupts import deferred_interrupts
+from modelyard.pipeline.process import describe_dataset
+from modelyard.pipeline.raw import RawData
+from modelyard.pipeline.request import CheckedData, TrainingRequest
+from modelyard.pipeline.session import Report, Session
+from modelyard.store import datasets, jobs, models
+from modelyard.store.files import RecordedFile
+from modelyard.tracking.contract import CheckedRun, Contract, check_contract
+from modelyard.tracking.datasets import DatasetTables, log_input
+from modelyard.tracking.models import log_model
+from modelyard.tracking.registry import register
+from modelyard.tracking.runs import ActiveRun, list_job_runs, start_run
+from modelyard.tracking.server import get_or_create_experiment
+from modelyard.workloads.contract import SPLITS, Workload
+
+MODEL_ARTIFACT = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """A finished training run: ``metrics`` by split, ``baselines`` on the test rows."""
+
+    run_id: str
+    run_url: str
+    model_type: str
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationResult:
+    """A registered model version."""
+
+    model_name: str
+    version: str
+    url: str
+
+
+def build_contract(workload: Workload, *, request: TrainingRequest) -> Contract:
+    """What a training run of this workload must have logged."""
+    spec = workload.spec
+    return Contract(
+        params=(
+            "model_type",
+            "model_class",
+            "dataset_name",
+            "dataset_version",
+            "dataset_digest",
+            "data_source",
+            *type(request.parameters).model_fields,
+        ),
+        metrics=tuple(f"{split}_{metric.name}" for split in ("train", "test") for metric in spec.metrics),
+        tags=(
+            ("run_type", "training"),
+            ("stage", "training"),
+            ("workload", spec.name),
+            ("task", str(spec.task)),
+            ("policy_id", spec.policy_id),
+            ("dataset_version", None),
+        ),
+    )
+
+
+def train_model(
+    session: Session,
+    request: TrainingRequest,
+    checked: CheckedData,
+    raw: RawData,
+    *,
+    dataset: datasets.Dataset,
+    attempt: Attempt,
+    report: Report,
+) -> TrainingResult:
+    """A FINISHED training run of this job: an earlier attempt's if there is one, else a new one.
+
+    Raises:
+        StepFailed: the workload failed; the run is FAILED with the traceback as an artifact.
+    """
+    spec = request.workload.spec
+    experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
+    run_id = _find_finished(session, request, attempt)
+    resumed = run_id is not None
+    if run_id is None:
+        tags = request.tags(user=session.person.info.user) | {
+            "stage": "training",
+            "dataset_version": dataset.version,
+            "dataset_digest": dataset.digest,
+            "dataset_run_id": dataset.mlflow_run_id,
+            "data_source": raw.source,
+            "model_type": request.model_type,
+        }
+        if raw.dvc_md5 is not None:
+            tags["dvc_md5"] = raw.dvc_md5
+        active: ActiveRun | None = None
+        try:
+            with start_run(
+                session.mlflow,
+                experiment_id=experiment_id,
+                run_type="training",
+                job_id=str(attempt.job_id),
+                attempt=attempt.number,
+                name=request.run_name,
+                tags=tags,
+            ) as active:
+                _fill_run(session, active, request, checked, raw, dataset=dataset, report=report)
+        except Exception as error:
+            url = session.pages.run(experiment_id, active.run_id) if active else None
+            first_line = (str(error).splitlines() or [""])[0]
+            raise StepFailed("training", f"{type(error).__name__}: {first_line}", run_url=url) from error
+        run_id = active.run_id
+    logged = session.mlflow.get_run(run_id).data.metrics
+    return TrainingResult(
+        run_id=run_id,
+        run_url=session.pages.run(experiment_id, run_id),
+        model_type=request.model_type,
+        metrics={name: value for name, value in logged.items() if name.partition("_")[0] in SPLITS},
+        baselines={
+            name: {metric.name: logged[f"baseline_{name}_{metric.name}"] for metric in spec.metrics}
+            for name in spec.baselines
+        },
+        resumed=resumed,
+    )
+
+
+def _find_finished(session: Session, request: TrainingRequest, attempt: Attempt) -> str | None:
+    if not attempt.resumed:
+        return None
+    runs = list_job_runs(session.mlflow, job_id=str(attempt.job_id), experiment_names=[request.mlflow_experiment])
+    finished = [r.info.run_id for r in runs if r.info.status == "FINISHED" and r.data.tags["run_type"] == "training"]
+    return finished[-1] if finished else None
+
+
+def _fill_run(
+    session: Session,
+    run: ActiveRun,
+    request: TrainingRequest,
+    checked: CheckedData,
+    raw: RawData,
+    *,
+    dataset: datasets.Dataset,
+    report: Report,
+) -> None:
+    """Train, and log everything the contract asks for; the model's hashes are on record before the run is FINISHED."""
+    processed = checked.processed
+
+    def progress(
+        share: float, message: str, /, *, metrics: Mapping[str, float] | None = None, step: int | None = None
+    ) -> None:
+        report("training", 0.9 * share, message)
+        if metrics:
+            run.log(metrics=metrics, step=step or 0)
+
+    params = {
+        **request.parameters.model_dump(mode="json"),
+        "model_type": request.model_type,
+        "dataset_name": dataset.name,
+        "dataset_version": dataset.version,
+        "dataset_digest": dataset.digest,
+        "data_source": raw.source,
+    }
+    tables = DatasetTables(X=processed.X, y=processed.y, split=processed.split, extra=processed.extra)
+    log_input(run, describe_dataset(dataset, tables), context="training")
+    run.log(params=params)
+    trained = request.workload.train(processed, parameters=request.parameters, report=progress)
+    baselines = request.workload.baselines(processed, parameters=request.parameters)
+    report("training", 0.92, "logging the model")
+    run.log(
+        params={"model_class": _class_name(trained.model)},
+        metrics={
+            **trained.metrics,
+            **{f"baseline_{n}_{metric}": value for n, values in baselines.items() for metric, value in values.items()},
+        },
+    )
+    run.log_files({**trained.figures, **trained.artifacts})
+    example = processed.X.slice(0, 5).to_pandas()
+    logged = log_model(
+        run,
+        trained.model,
+        name=MODEL_ARTIFACT,
+        input_example=example,
+        predictions=trained.model.predict(example),
+        params=params,
+        tags={"workload": request.workload.spec.name, "run_type": "training"},
+    )
+    models.record_model_files(
+        session.trainer,
+        mlflow_model_id=logged.model_id,
+        files=[RecordedFile(**asdict(file)) for file in logged.files],
+    )
+
+
+def _class_name(model: object) -> str:
+    """The class of the model, or of the last step of a pipeline."""
+    steps = getattr(model, "steps", None)
+    last = steps[-1][1] if steps else model
+    return f"{type(last).__module__.partition('._')[0]}.{type(last).__name__}"
+
+
+def register_model(
+    session: Session, request: TrainingRequest, *, dataset: datasets.Dataset, run_id: str, attempt: Attempt
+) -> tuple[models.ModelVersion, RegistrationResult]:
+    """Register a training run's model once: looked for by run id first, in MLflow and in the store.
+
+    Raises:
+        ContractNotMet: with everything that is missing; nothing was registered.
+        AttemptLost: a later attempt has taken the job over; nothing was registered.
+    """
+    spec = request.workload.spec
+    with models.lock_registration(session.trainer, mlflow_run_id=run_id):
+        recorded = models.find_model_version_by_run(session.trainer, mlflow_run_id=run_id)
+        if recorded is None:
+            checked = check_contract(session.mlflow, run_id, contract=build_contract(request.workload, request=request))
+            jobs.check_attempt(session.trainer, job_id=attempt.job_id, attempt=attempt.number)
+            with deferred_interrupts():
+                recorded = _register(session, request, checked, dataset=dataset, attempt=attempt)
+    return recorded, RegistrationResult(
+        model_name=spec.model_name,
+        version=recorded.mlflow_model_version,
+        url=session.pages.model_version(spec.model_name, recorded.mlflow_model_version),
+    )
+
+
+def _register(
+    session: Session, request: TrainingRequest, checked: CheckedRun, *, dataset: datasets.Dataset, attempt: Attempt
+) -> models.ModelVersion:
+    spec = request.workload.spec
+    tags = {"stage": "none", "workload": spec.name, "policy_id": spec.policy_id, "dataset_digest": dataset.digest}
+    version = register(
+        session.mlflow, model_name=spec.model_name, run_id=checked.run_id, model_id=checked.model_id, tags=tags
+    )
+    return models.record_model_version(
+        session.trainer,
+        mlflow_model_name=spec.model_name,
+        mlflow_model_version=version,
+        mlflow_run_id=checked.run_id,
+        mlflow_model_id=checked.model_id,
+        workload=spec.name,
+        task=str(spec.task),
+        model_type=request.model_type,
+        dataset_id=dataset.dataset_id,
+        job_id=attempt.job_id,
+        parameters=request.parameters.model_dump(mode="json"),
+        code_version=asdict(request.code),
+        metrics=checked.metrics,
+    )

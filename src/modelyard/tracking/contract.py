@@ -1,0 +1,64 @@
+"""The contract: what a training run must have logged before its model may be registered."""
+
+from dataclasses import dataclass
+
+import mlflow.models
+from mlflow import MlflowClient
+
+from modelyard.errors import ContractNotMet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """Names that must be there, and tags with the value they must have (None: any)."""
+
+    params: tuple[str, ...]
+    metrics: tuple[str, ...]
+    tags: tuple[tuple[str, str | None], ...]
+    artifacts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedRun:
+    """A training run that meets its contract."""
+
+    run_id: str
+    experiment_id: str
+    model_id: str
+    metrics: dict[str, float]
+
+
+def check_contract(client: MlflowClient, run_id: str, *, contract: Contract) -> CheckedRun:
+    """Hold a run against its contract.
+
+    Raises:
+        ContractNotMet: with everything that is missing, at once.
+    """
+    run = client.get_run(run_id)
+    missing = [] if run.info.status == "FINISHED" else [f"status FINISHED (it is {run.info.status})"]
+    missing += [f"param {name}" for name in contract.params if name not in run.data.params]
+    missing += [f"metric {name}" for name in contract.metrics if name not in run.data.metrics]
+    for name, value in contract.tags:
+        found = run.data.tags.get(name)
+        if found is None or (value is not None and found != value):
+            wanted = name if value is None else f"{name}={value}"
+            missing.append(f"tag {wanted}" if found is None else f"tag {wanted} (it is {found!r})")
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    contexts = [tag.value for entry in inputs for tag in entry.tags if tag.key == "mlflow.data.context"]
+    if "training" not in contexts:
+        missing.append("a dataset input with context training and a digest")
+    for path in contract.artifacts:
+        parent, _, _ = path.rpartition("/")
+        if path not in {entry.path for entry in client.list_artifacts(run_id, parent or None)}:
+            missing.append(f"artifact {path}")
+    outputs = run.outputs.model_outputs if run.outputs else []
+    model_id = outputs[-1].model_id if outputs else ""
+    if not model_id:
+        missing.append("a logged model")
+    elif mlflow.models.get_model_info(f"models:/{model_id}").signature is None:
+        missing.append("a signature of its model")
+    if missing:
+        raise ContractNotMet(run_id, missing)
+    return CheckedRun(
+        run_id=run_id, experiment_id=run.info.experiment_id, model_id=model_id, metrics=dict(run.data.metrics)
+    )

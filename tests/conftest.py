@@ -1,0 +1,72 @@
+"""What every test has: a clean environment, and one embedded stack for all that need it."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from modelyard.settings import Settings, load_settings
+from modelyard.stack import embedded
+from modelyard.stack.addresses import Addresses
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With REQUIRE_ALL set, as in CI, a skipped test is a failed one."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REQUIRE_ALL"):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the person who runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.startswith(("MODELYARD_", "MLFLOW_")) and name != "MODELYARD_TEST_DATA_DIR":
+            monkeypatch.delenv(name)
+    load_settings.cache_clear()
+    yield
+    load_settings.cache_clear()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that other users may enter: as root PostgreSQL runs as one, and pytest's are closed to it."""
+    with tempfile.TemporaryDirectory(prefix="modelyard-tests-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def stack_settings() -> Iterator[Settings]:
+    """Settings of the tests' own stack, in a folder of its own."""
+    with open_folder() as folder:
+        yield Settings(_env_file=None, home=folder / "home", mlflow_port=free_port(), data_dir=folder / "data")
+
+
+@pytest.fixture(scope="session")
+def stack(stack_settings: Settings) -> Iterator[Addresses]:
+    """A running embedded stack; stopped at the end whatever happened."""
+    try:
+        yield embedded.up(stack_settings, print)
+    finally:
+        embedded.down(stack_settings, print)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path | None:
+    """Folder with the real raw data (``<workload>/<file>``), or None where there is none."""
+    folder = Path(os.environ.get("MODELYARD_TEST_DATA_DIR", "data"))
+    return folder if (folder / "california_housing").is_dir() else None

@@ -1,0 +1,81 @@
+"""Bytes that are not the recorded ones are refused before anything opens them, and nothing follows from them."""
+
+import psycopg
+import pytest
+
+from modelyard.workloads.registry import get_workload
+from tests.integration.trainings import environment_of, run_command
+
+
+@pytest.fixture
+def interrupted(stack, stack_settings, tmp_path):
+    """A training on data of its own that stopped after its registration; call it again to go on."""
+    sample = get_workload("california_housing").sample(tmp_path)[0]
+
+    def run(name, seed, **fault):
+        arguments = ["train", "california_housing", "--data", str(sample), "--run-name", name, "--set", f"seed={seed}"]
+        environment = environment_of(stack, stack_settings.mlflow_port)
+        return run_command(arguments, environment=environment, folder=tmp_path, **fault)
+
+    return run
+
+
+def find_artifact(stack, name, path):
+    """The stored file of the training (or of its dataset) with this run name."""
+    with psycopg.connect(stack.dsn(stack.person)) as connection:
+        query = """
+            SELECT v.mlflow_model_id, d.mlflow_run_id
+            FROM exp.model_versions AS v JOIN exp.jobs AS j USING (job_id) JOIN exp.datasets AS d USING (dataset_id)
+            WHERE j.arguments->>'run_name' = %s
+        """
+        owners = connection.execute(query, [name]).fetchone()
+    (found,) = [file for owner in owners for file in (stack.home / "artifacts").rglob(f"*{owner}*/**/{path}")]
+    return found
+
+
+def assert_nothing_followed(stack, name):
+    with psycopg.connect(stack.dsn(stack.person)) as connection:
+        query = """
+            SELECT count(e.*), count(p.*), min(s.stage)
+            FROM exp.model_versions AS v JOIN exp.jobs AS j USING (job_id)
+            LEFT JOIN exp.evaluations AS e USING (mlflow_model_name, mlflow_model_version)
+            LEFT JOIN exp.policy_versions AS p USING (mlflow_model_name, mlflow_model_version)
+            JOIN exp.stages AS s USING (mlflow_model_name, mlflow_model_version)
+            WHERE j.arguments->>'run_name' = %s
+        """
+        assert connection.execute(query, [name]).fetchone() == (0, 0, "none")
+
+
+def flip(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("model.skops", flip),
+        ("model.skops", lambda content: content[:-100]),
+        ("model.skops", lambda content: None),
+        ("metadata/X.parquet", flip),
+        ("metadata/split.parquet", lambda content: b""),
+    ],
+    ids=["model flipped", "model truncated", "model gone", "dataset flipped", "split emptied"],
+)
+def test_a_stored_file_that_was_changed_is_refused_and_nothing_follows(stack, interrupted, request, path, change):
+    name = request.node.callspec.id
+    seed = 4000 + len(name) * 7
+    assert interrupted(name, seed, at="before modelyard.pipeline.evaluate:load_dataset").code == -9
+    stored = find_artifact(stack, name, path)
+    original = stored.read_bytes()
+    changed = change(original)
+    if changed is None:
+        stored.unlink()
+    else:
+        stored.write_bytes(changed)
+    refused = interrupted(name, seed)
+    assert refused.code == 1
+    assert "is not what was recorded: expected sha256" in refused.printed
+    assert_nothing_followed(stack, name)
+    stored.write_bytes(original)
+    assert interrupted(name, seed).code == 0

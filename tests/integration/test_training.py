@@ -1,0 +1,233 @@
+"""From raw data to a policy version: what is on record afterwards, by SQL and by MLflow's own client."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import mlflow
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from mlflow import MlflowClient
+from psycopg.rows import dict_row
+
+from modelyard.data.digest import digest_table
+from modelyard.data.splits import dataset_table
+from modelyard.store.connections import connect
+from modelyard.store.jobs import hold_job
+from modelyard.workloads.registry import get_workload
+from tests.integration.trainings import environment_of, run_command
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    return get_workload("california_housing").sample(tmp_path_factory.mktemp("raw"))[0]
+
+
+@pytest.fixture(scope="module")
+def train(stack, stack_settings, tmp_path_factory):
+    """Run ``modelyard train california_housing`` with further arguments."""
+
+    def run(*arguments, environment=None, **options):
+        folder = tmp_path_factory.mktemp("train")
+        settings = environment_of(stack, stack_settings.mlflow_port) | {"MODELYARD_DATA_DIR": str(folder / "data")}
+        return run_command(
+            ["train", "california_housing", *arguments],
+            environment=settings | (environment or {}),
+            folder=folder,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def outcome(train, sample):
+    """The outcome of one training on the sample, as ``--json`` prints it."""
+    ended = train("--data", str(sample), "--run-name", "first", "--json")
+    assert ended.code == 0, ended.printed
+    return json.loads(ended.printed[ended.printed.index("{") :])
+
+
+@pytest.fixture
+def rows(stack):
+    """Rows of a query, as the person who owns the stack."""
+    with psycopg.connect(stack.dsn(stack.person), row_factory=dict_row) as connection:
+        yield lambda query, *values: connection.execute(query, values).fetchall()
+
+
+@pytest.fixture(scope="module")
+def client(stack):
+    mlflow.set_tracking_uri(stack.tracking_uri)
+    return MlflowClient(stack.tracking_uri)
+
+
+def test_the_raw_file_is_kept_by_content(stack, sample, outcome):
+    digest = outcome["raw"]["digest"]
+    kept = stack.home / "raw" / digest / sample.name
+    assert sha256(kept.read_bytes()).hexdigest() == digest == sha256(sample.read_bytes()).hexdigest()
+
+
+def test_the_dataset_is_on_record_with_a_digest_that_its_files_have(client, outcome, rows, tmp_path):
+    (row,) = rows("SELECT * FROM exp.datasets WHERE digest = %s", outcome["dataset"]["digest"])
+    assert row["raw_digest"] == outcome["raw"]["digest"]
+    folder = Path(client.download_artifacts(row["mlflow_run_id"], "metadata", str(tmp_path)))
+    X, y, split = (pq.read_table(folder / f"{name}.parquet") for name in ("X", "y", "split"))
+    assert digest_table(dataset_table(X, y, split.column("split").combine_chunks(), None)) == row["digest"]
+    files = rows("SELECT path, sha256 FROM exp.dataset_files WHERE dataset_id = %s", row["dataset_id"])
+    assert "preprocessing_pipeline/pipeline.joblib" in {file["path"] for file in files}
+    for file in files:
+        local = Path(client.download_artifacts(row["mlflow_run_id"], file["path"], str(tmp_path)))
+        assert sha256(local.read_bytes()).hexdigest() == file["sha256"]
+    assert sum(row["split_counts"].values()) == row["num_rows"] == X.num_rows
+
+
+def test_mlflow_shows_the_dataset_with_our_digest_on_each_run(client, outcome, rows):
+    (row,) = rows("SELECT * FROM exp.datasets WHERE digest = %s", outcome["dataset"]["digest"])
+    (evaluation,) = rows(
+        "SELECT * FROM exp.evaluations WHERE evaluation_id = %s", outcome["evaluation"]["evaluation_id"]
+    )
+    for run_id, run_type, context in (
+        (row["mlflow_run_id"], "dataset", "training"),
+        (outcome["training"]["run_id"], "training", "training"),
+        (evaluation["mlflow_run_id"], "evaluation", "evaluation"),
+    ):
+        run = client.get_run(run_id)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["run_type"] == run_type
+        (shown,) = run.inputs.dataset_inputs
+        assert shown.dataset.digest == row["digest"][:32]
+        assert json.loads(shown.dataset.profile)["num_rows"] == row["num_rows"]
+        assert {tag.key: tag.value for tag in shown.tags}["mlflow.data.context"] == context
+
+
+def test_the_training_run_has_what_its_contract_asks_for(client, outcome):
+    run = client.get_run(outcome["training"]["run_id"])
+    assert run.data.tags["stage"] == "training"
+    assert run.data.tags["policy_id"] == "california_housing_policy"
+    assert run.data.tags["data_source"] == "file_path"
+    assert len(run.data.tags["dvc_md5"]) == 32
+    assert run.data.params["max_iter"] == "100"
+    assert run.data.params["model_class"] == "sklearn.ensemble.HistGradientBoostingRegressor"
+    assert run.data.params["dataset_digest"] == outcome["dataset"]["digest"]
+    for split in ("train", "validation", "test"):
+        assert run.data.metrics[f"{split}_rmse"] > 0
+    assert run.data.metrics["baseline_mean_rmse"] > run.data.metrics["test_rmse"]
+    plots = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "plots")}
+    assert plots == {"plots/residuals.png", "plots/predicted_vs_true.png"}
+
+
+def test_the_model_has_a_signature_an_example_and_a_recorded_sha256_for_every_file(client, outcome, rows, tmp_path):
+    (version,) = rows(
+        "SELECT * FROM exp.model_versions WHERE mlflow_model_version = %s", outcome["registration"]["version"]
+    )
+    uri = f"models:/california_housing_model/{version['mlflow_model_version']}"
+    root = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
+    recorded = rows("SELECT path, sha256 FROM exp.model_files WHERE mlflow_model_id = %s", version["mlflow_model_id"])
+    found = {
+        str(path.relative_to(root)): sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
+    }
+    # MLflow adds this one of its own when a registered version is downloaded
+    found.pop("registered_model_meta", None)
+    assert found == {file["path"]: file["sha256"] for file in recorded}
+    info = mlflow.models.get_model_info(uri)
+    assert [column.name for column in info.signature.inputs][:2] == ["MedInc", "HouseAge"]
+    assert info.saved_input_example_info is not None
+
+
+def test_the_verdict_the_stage_and_the_policy_version_are_on_record_and_shown(client, outcome, rows):
+    (evaluation,) = rows(
+        "SELECT * FROM exp.evaluations WHERE evaluation_id = %s", outcome["evaluation"]["evaluation_id"]
+    )
+    assert evaluation["passed"]
+    assert evaluation["reasons"] == []
+    assert evaluation["metrics"]["rmse"] == pytest.approx(outcome["training"]["metrics"]["test_rmse"])
+    version = outcome["registration"]["version"]
+    (policy,) = rows("SELECT * FROM exp.policy_versions WHERE mlflow_model_version = %s", version)
+    assert policy["policy_id"] == "california_housing_policy"
+    assert policy["version"] == outcome["evaluation"]["policy_version"]
+    (stage,) = rows("SELECT stage FROM exp.stages WHERE mlflow_model_version = %s", version)
+    assert stage == {"stage": "candidate"}
+    (step,) = rows("SELECT * FROM exp.stage_transitions WHERE mlflow_model_version = %s", version)
+    assert (step["from_stage"], step["to_stage"], step["actor"]) == ("none", "candidate", "evaluator")
+    shown = client.get_model_version("california_housing_model", version)
+    assert shown.tags["stage"] == "candidate"
+    assert shown.tags["policy_version"] == str(policy["version"])
+
+
+def test_the_same_data_is_one_dataset_and_the_alias_follows_the_newest_candidate(client, train, sample, outcome):
+    ended = train("--data", str(sample), "--model-type", "ridge", "--params", "alpha=0.5", "--json")
+    again = json.loads(ended.printed[ended.printed.index("{") :])
+    assert again["dataset"]["reused"]
+    assert again["dataset"]["dataset_id"] == outcome["dataset"]["dataset_id"]
+    assert int(again["registration"]["version"]) > int(outcome["registration"]["version"])
+    if again["evaluation"]["passed"]:
+        shown = client.get_model_version_by_alias("california_housing_model", "candidate")
+        assert str(shown.version) == again["registration"]["version"]
+
+
+def test_a_refused_model_exits_with_3_lists_each_reason_and_gets_no_policy_version(train, sample, rows):
+    ended = train("--data", str(sample), "--params", "max_iter=1 learning_rate=0.001", "--json")
+    assert ended.code == 3
+    refused = json.loads(ended.printed[ended.printed.index("{") :])["evaluation"]
+    assert not refused["passed"]
+    assert len(refused["reasons"]) >= 2
+    assert refused["policy_version"] is None
+    assert "REFUSED" in ended.printed
+    (row,) = rows("SELECT passed, reasons FROM exp.evaluations WHERE evaluation_id = %s", refused["evaluation_id"])
+    assert row == {"passed": False, "reasons": refused["reasons"]}
+
+
+def test_without_data_the_sample_is_said_first_and_last_and_tagged(train, client, rows):
+    # a proxy that nobody listens on stands for a network that is not there
+    ended = train("--run-name", "on the sample", "--json", environment={"https_proxy": "http://127.0.0.1:9"})
+    assert ended.code == 0, ended.printed
+    lines = [line for line in ended.printed[: ended.printed.index("{")].splitlines() if line.strip()]
+    assert "SAMPLE" in "".join(lines[:3])
+    assert "SAMPLE" in "".join(lines[-3:])
+    outcome = json.loads(ended.printed[ended.printed.index("{") :])
+    assert outcome["dataset"]["name"] == "california_housing_sample"
+    assert client.get_run(outcome["training"]["run_id"]).data.tags["data_source"] == "sample"
+
+
+def test_a_failure_ends_failed_with_the_traceback_as_an_artifact_and_one_line(train, client, sample, tmp_path):
+    ended = train(
+        "--data",
+        str(sample),
+        "--run-name",
+        "fails",
+        at="before modelyard.workloads.california_housing:Trained",
+        fault="fail",
+    )
+    assert ended.code == 1
+    error = ended.printed.strip().splitlines()[-1]
+    assert error.startswith("modelyard: training failed: RuntimeError: made to fail")
+    run_id = error.partition("/runs/")[2].partition("?")[0]
+    assert client.get_run(run_id).info.status == "FAILED"
+    text = Path(client.download_artifacts(run_id, "error/traceback.txt", str(tmp_path))).read_text()
+    assert "RuntimeError: made to fail" in text
+    assert client.search_model_versions(f"run_id = '{run_id}'") == []
+
+
+def test_the_same_training_twice_at_once_is_refused(train, sample, stack, rows):
+    failing = {"at": "before modelyard.workloads.california_housing:Trained", "fault": "fail"}
+    assert train("--data", str(sample), "--run-name", "twice", **failing).code == 1
+    (job,) = rows("SELECT fingerprint FROM exp.jobs WHERE arguments->>'run_name' = 'twice'")
+    with connect(stack.dsn(stack.person)) as connection, hold_job(connection, fingerprint=job["fingerprint"]):
+        second = train("--data", str(sample), "--run-name", "twice")
+    assert second.code == 2
+    assert "another process" in second.printed
+
+
+def test_the_real_data_reaches_the_reference(train, real_data, client):
+    if real_data is None:
+        pytest.skip("no real data: set MODELYARD_TEST_DATA_DIR to a folder with california_housing/cal_housing.data")
+    data = str(real_data / "california_housing" / "cal_housing.data")
+    for config, limit in ([], 0.4660), (["--config", "tuned"], 0.4450):
+        ended = train("--data", data, "--json", *config)
+        assert ended.code == 0, ended.printed
+        outcome = json.loads(ended.printed[ended.printed.index("{") :])
+        assert 0.39 < outcome["training"]["metrics"]["test_rmse"] <= limit
+        assert outcome["training"]["baselines"]["mean"]["rmse"] == pytest.approx(1.145, abs=0.001)
+        if not config:  # the tuned configuration has more features, for the linear baseline too
+            assert outcome["training"]["baselines"]["linear"]["rmse"] == pytest.approx(0.746, abs=0.001)

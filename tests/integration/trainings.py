@@ -1,0 +1,88 @@
+"""Trainings in processes of their own, some of which meet a fault at an exact point."""
+
+import importlib
+import os
+import signal
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+from modelyard.stack.addresses import Addresses
+
+Fault = Literal["kill", "interrupt", "terminate", "fail"]
+PRELOADED = ["modelyard.cli.app", "modelyard.pipeline.flow", "modelyard.stack.embedded", "sklearn.ensemble", "skops.io"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (negative: the signal that killed it) and what it printed."""
+
+    code: int
+    printed: str
+
+
+def run_command(
+    arguments: list[str], *, environment: dict[str, str], folder: Path, at: str = "", fault: Fault = "kill"
+) -> Ended:
+    """Run ``modelyard`` with these arguments in a child process.
+
+    Args:
+        at: ``before module:name`` or ``after module:name``: where the fault strikes, around that call.
+        fault: what happens to the process there.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    output = folder / "output.txt"
+    process = context.Process(target=_main, args=(arguments, environment, str(output), at, fault))
+    process.start()
+    process.join(120)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"{arguments} did not end; it printed:\n{output.read_text()}")
+    assert process.exitcode is not None
+    return Ended(process.exitcode, output.read_text())
+
+
+def environment_of(stack: Addresses, port: int) -> dict[str, str]:
+    """Settings under which a command uses this stack."""
+    return {"MODELYARD_HOME": str(stack.home), "MODELYARD_MLFLOW_PORT": str(port)}
+
+
+def _main(arguments: list[str], environment: dict[str, str], output: str, at: str, fault: Fault) -> None:
+    os.environ.update(environment)
+    if at:
+        _arm(at, fault)
+    from modelyard.cli.app import main
+
+    sys.argv = ["modelyard", *arguments]
+    with Path(output).open("w", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
+        main()
+
+
+def _arm(at: str, fault: Fault) -> None:
+    when, _, place = at.partition(" ")
+    module, _, name = place.partition(":")
+    owner = importlib.import_module(module)
+    *owners, attribute = name.split(".")
+    for part in owners:
+        owner = getattr(owner, part)
+    original = getattr(owner, attribute)
+
+    def around(*args, **kwargs):
+        if when == "before":
+            _strike(fault)
+        result = original(*args, **kwargs)
+        if when == "after":
+            _strike(fault)
+        return result
+
+    setattr(owner, attribute, around)
+
+
+def _strike(fault: Fault) -> None:
+    if fault == "fail":
+        raise RuntimeError("made to fail")
+    os.kill(os.getpid(), {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM}[fault])

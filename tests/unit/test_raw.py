@@ -1,0 +1,97 @@
+"""Raw data is found once, never swapped silently, and kept by content."""
+
+from hashlib import md5, sha256
+
+import pytest
+
+from modelyard.errors import ContentMismatch, RawDataMalformed, RawDataNotFound
+from modelyard.pipeline.raw import LocatedData, find_dvc_md5, locate_raw, store_raw
+from modelyard.workloads.registry import get_workload
+
+WORKLOAD = get_workload("california_housing")
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+def locate(tmp_path, said, data=None):
+    return locate_raw(WORKLOAD, data=data, data_dir=tmp_path / "data", folder=tmp_path, report=said.append)
+
+
+def test_data_that_was_named_never_falls_back(tmp_path, said):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/housing.csv").write_text("there is something else to fall back on")
+    with pytest.raises(RawDataNotFound, match=r"absent\.csv"):
+        locate(tmp_path, said, tmp_path / "absent.csv")
+    with pytest.raises(RawDataMalformed, match=r"holds none of cal_housing\.data, housing\.csv"):
+        locate(tmp_path, said, tmp_path)
+
+
+def test_the_data_folder_comes_first_and_the_workloads_own_folder_in_it(tmp_path, said):
+    for place in ("data", "data/california_housing"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "housing.csv").write_text(place)
+    found = locate(tmp_path, said)
+    assert found.files == (tmp_path / "data/california_housing/housing.csv",)
+    assert found.source == "file_path"
+    assert said == []
+
+
+def test_without_data_and_network_the_sample_is_used_and_said(tmp_path, said, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    found = locate(tmp_path, said)
+    assert found.source == "sample"
+    assert found.why.startswith("SAMPLE: made-up data")
+    assert "trying the public download" in said[0]
+
+
+def store(tmp_path, *paths):
+    located = LocatedData(files=paths, source="file_path", why="named")
+    return store_raw(located, raw_uri=(tmp_path / "raw store").as_uri())
+
+
+def test_a_file_is_kept_under_its_sha256_whatever_it_is_called(tmp_path):
+    path = tmp_path / "a b.csv"
+    path.write_bytes(b"1,2\n")
+    raw = store(tmp_path, path)
+    assert raw.digest == sha256(b"1,2\n").hexdigest()
+    assert (tmp_path / "raw store" / raw.digest / "a b.csv").read_bytes() == b"1,2\n"
+    assert raw.dvc_md5 == md5(b"1,2\n", usedforsecurity=False).hexdigest()
+    assert store(tmp_path, path) == raw
+
+
+def test_several_files_have_one_digest_that_order_does_not_change(tmp_path):
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("1")
+    two.write_text("2")
+    raw = store(tmp_path, one, two)
+    assert raw.digest == store(tmp_path, two, one).digest
+    assert (tmp_path / "raw store" / raw.digest / "manifest.json").is_file()
+    two.write_text("3")
+    assert store(tmp_path, one, two).digest != raw.digest
+
+
+def test_a_stored_file_that_was_changed_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("1")
+    raw = store(tmp_path, path)
+    (tmp_path / "raw store" / raw.digest / "a.csv").write_text("2")
+    with pytest.raises(ContentMismatch, match=raw.digest):
+        store(tmp_path, path)
+
+
+def test_the_md5_of_a_dvc_file_beside_the_data_must_be_the_datas(tmp_path):
+    path, pointer = tmp_path / "a.csv", tmp_path / "a.csv.dvc"
+    path.write_text("1")
+    right = md5(b"1", usedforsecurity=False).hexdigest()
+    pointer.write_text(f"outs:\n- md5: {right}\n  size: 1\n  hash: md5\n  path: a.csv\n")
+    assert find_dvc_md5([path]) == right
+    path.write_text("2")
+    with pytest.raises(RawDataMalformed, match="dvc checkout"):
+        find_dvc_md5([path])
+    pointer.write_text("[")
+    with pytest.raises(RawDataMalformed, match=r"no \.dvc file"):
+        find_dvc_md5([path])

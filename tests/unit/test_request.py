@@ -1,0 +1,83 @@
+"""What a user asks for is checked as a whole, and the nearest right name is suggested."""
+
+import pytest
+
+from modelyard.errors import BadInput, InvalidParameter, UnknownName
+from modelyard.pipeline.code_version import hash_sources
+from modelyard.pipeline.request import build_request, parse_assignments
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UnknownName, match="did you mean 'california_housing'"):
+        build_request("california_house")
+    with pytest.raises(UnknownName, match="did you mean 'hist_gradient_boosting'"):
+        build_request("california_housing", model_type="hist_gradient_bosting")
+    with pytest.raises(UnknownName, match="did you mean 'max_depth'"):
+        build_request("california_housing", values={"max_dept": "6"})
+
+
+def test_a_parameter_of_another_model_type_is_named_as_such():
+    with pytest.raises(UnknownName, match="belongs to model type ridge"):
+        build_request("california_housing", values={"alpha": "1"})
+
+
+def test_every_wrong_value_is_listed_at_once():
+    with pytest.raises(InvalidParameter, match=r"learning_rate='-1'.*max_depth='six'"):
+        build_request("california_housing", values={"max_depth": "six", "learning_rate": "-1"})
+
+
+def test_values_given_by_hand_win_over_a_config_and_a_config_over_the_defaults(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("model_type: ridge\nalpha: 3\nseed: 7\n")
+    request = build_request("california_housing", config=str(config), values={"alpha": "5"})
+    assert request.model_type == "ridge"
+    assert request.parameters.model_dump(include={"alpha", "seed"}) == {"alpha": 5.0, "seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("[", "no YAML file"), ("- 1", "must hold parameter names"), ("", "must hold parameter names")]
+)
+def test_a_config_file_that_cannot_be_used_is_refused(tmp_path, text, said):
+    config = tmp_path / "c.yaml"
+    config.write_text(text)
+    with pytest.raises(BadInput, match=said):
+        build_request("california_housing", config=str(config))
+
+
+def test_a_config_that_is_not_there_names_those_that_are():
+    with pytest.raises(BadInput, match="tuned"):
+        build_request("california_housing", config="tunde")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 251])
+def test_names_that_mlflow_would_choke_on_are_refused(name):
+    with pytest.raises(BadInput, match="printable"):
+        build_request("california_housing", run_name=name)
+
+
+def test_assignments_are_read_and_what_is_none_is_named():
+    assert parse_assignments(["a=1", "b = x=y"]) == {"a": "1", "b": "x=y"}
+    with pytest.raises(InvalidParameter, match=r"'a'.*'=b'"):
+        parse_assignments(["a", "=b", "c=1"])
+
+
+def test_the_same_request_has_the_same_arguments_and_another_has_others():
+    one = build_request("california_housing", values={"max_depth": "6"})
+    same = build_request("california_housing", values={"max_depth": 6})
+    other = build_request("california_housing", values={"max_depth": "7"})
+    assert one.arguments(raw_digest="0" * 64) == same.arguments(raw_digest="0" * 64)
+    assert one.arguments(raw_digest="0" * 64) != other.arguments(raw_digest="0" * 64)
+    assert one.arguments(raw_digest="0" * 64) != one.arguments(raw_digest="1" * 64)
+
+
+def test_the_hash_of_a_workload_changes_with_each_module_it_uses_and_with_no_other(tmp_path):
+    package = "modelyard.workloads"
+    (tmp_path / "mine.py").write_text(f"from {package}.scores import rmse\nimport json\n")
+    (tmp_path / "scores.py").write_text(f"import {package}.deeper\n")
+    (tmp_path / "deeper.py").write_text("x = 1\n")
+    (tmp_path / "other.py").write_text("x = 1\n")
+    before = hash_sources(tmp_path / "mine.py")
+    (tmp_path / "other.py").write_text("x = 2\n")
+    assert hash_sources(tmp_path / "mine.py") == before
+    (tmp_path / "deeper.py").write_text("x = 2\n")
+    assert hash_sources(tmp_path / "mine.py") != before

@@ -1,4 +1,4 @@
-"""The embedded stack of a normal user, on a machine where the tests run as root."""
+"""The embedded stack of a normal user: the one who runs the tests, or as root somebody else."""
 
 import json
 import os
@@ -10,16 +10,20 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 import modelyard
 
-USER = "nobody"
+ROOT = os.geteuid() == 0
+USER = "nobody" if ROOT else pwd.getpwuid(os.geteuid()).pw_name
+IDENTITY: dict[str, Any] = {"user": USER, "extra_groups": []} if ROOT else {}
 ROUND = """
 import json, sys
 from pathlib import Path
+from typing import Any
 from modelyard.settings import Settings
 from modelyard.stack import embedded
 settings = Settings(_env_file=None, home=Path(sys.argv[1]), mlflow_port=50500)
@@ -44,8 +48,9 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Python that a normal user reaches, with the packages of this one: root's own often lies under /root."""
-    if os.geteuid() != 0:
-        pytest.skip("not root: every other test runs as a normal user already")
+    if not ROOT:
+        yield Path(sys.executable)
+        return
     name = f"python3.{sys.version_info.minor}"
     found = shutil.which(name, path="/usr/bin:/usr/local/bin")
     if found is None:
@@ -62,7 +67,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (environment / "bin" / "python").symlink_to(found)
         program = environment / "bin" / "python"
         trial = [program, "-c", "import modelyard.stack.embedded"]
-        if subprocess.run(trial, user=USER, extra_groups=[], cwd="/", check=False, capture_output=True).returncode:
+        if subprocess.run(trial, **IDENTITY, cwd="/", check=False, capture_output=True).returncode:
             pytest.skip(f"the packages in {packages} cannot be read by {USER}")
         yield program
 
@@ -70,8 +75,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_normal_user_starts_and_stops_a_stack_that_is_all_theirs(folder: Path, python: Path) -> None:
     done = subprocess.run(
         [python, "-c", ROUND, folder / "home"],
-        user=USER,
-        extra_groups=[],
+        **IDENTITY,
         cwd="/",
         env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
         capture_output=True,
@@ -91,8 +95,7 @@ def test_a_folder_that_a_normal_user_cannot_write_is_refused_in_one_line(folder:
     for home in (folder / "home", Path("/root/home")):
         done = subprocess.run(
             [python, "-c", ROUND, home],
-            user=USER,
-            extra_groups=[],
+            **IDENTITY,
             cwd="/",
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
             capture_output=True,

@@ -63,13 +63,6 @@ def test_a_file_in_the_place_of_the_folder_is_refused(folder: Path) -> None:
         check_home(Home(folder / "home"), min_free_mb=0)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root passes permissions; the test with a mount is for root")
-def test_a_read_only_folder_is_refused(folder: Path) -> None:
-    (folder / "home").mkdir(mode=0o500)
-    with pytest.raises(HomeRefused, match="Permission denied"):
-        embedded.up(Settings(_env_file=None, home=folder / "home"), print)
-
-
 @root_only
 def test_a_read_only_file_system_is_refused(folder: Path) -> None:
     if subprocess.run(["mount", "--bind", folder, folder], check=False, capture_output=True).returncode:

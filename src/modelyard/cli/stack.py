@@ -1,0 +1,83 @@
+"""``modelyard up | down | status | env | psql``: the stack that everything runs on."""
+
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from modelyard.cli.output import make_console
+from modelyard.errors import StackNotRunning
+from modelyard.settings import load_settings
+from modelyard.stack import embedded
+from modelyard.stack.addresses import Addresses
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def up() -> None:
+    """Start PostgreSQL and MLflow, or find them running."""
+    console = make_console(json=False)
+    addresses = embedded.up(load_settings(), lambda text: console.print(f"stack    {text}"))
+    console.print(f"MLflow   {addresses.ui_url}")
+
+
+def down() -> None:
+    """Stop MLflow and PostgreSQL; nothing is lost."""
+    console = make_console(json=False)
+    embedded.down(load_settings(), lambda text: console.print(f"stack    {text}"))
+
+
+def status(json_output: JsonOption = False) -> None:
+    """Say what runs, where, and how much memory it takes; exit code 1 if anything is down."""
+    found = embedded.status(load_settings())
+    if json_output:
+        json.dump(asdict(found), sys.stdout, indent=2, default=str)
+        print()
+    else:
+        console = make_console(json=False)
+        table = Table("service", "state", "pid", "address", "memory", "since")
+        for service in found.services:
+            memory = f"{service.memory_bytes / 2**20:,.0f} MiB" if service.memory_bytes else ""
+            table.add_row(
+                service.name,
+                "running" if service.running else "down",
+                str(service.pid or ""),
+                service.address or "",
+                memory,
+                f"{service.since:%Y-%m-%d %H:%M:%S %Z}" if service.since else "",
+            )
+        console.print(table)
+        console.print(f"folder   {found.home}")
+    if not all(service.running for service in found.services):
+        raise typer.Exit(1)
+
+
+def env() -> None:
+    """Print settings for a shell or a notebook: eval "$(modelyard env)"."""
+    for name, value in _get_running().environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+def psql(
+    sql: Annotated[
+        str | None, typer.Option(help="Print the bare rows of this query instead of opening a prompt.")
+    ] = None,
+) -> None:
+    """Open a prompt on the database as yourself."""
+    addresses = _get_running()
+    program = embedded.psql_path(load_settings())
+    rows = [] if sql is None else ["--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1", "--command", sql]
+    sys.stdout.flush()
+    os.execv(program, [str(program), "--no-psqlrc", *rows, addresses.dsn(addresses.person)])  # noqa: S606
+
+
+def _get_running() -> Addresses:
+    found = embedded.find_running(load_settings())
+    if found is None:
+        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
+    return found

@@ -8,10 +8,11 @@ BIN := $(VENV)/bin
 LOCKED := requirements/runtime.txt
 LOCKED_DEV := requirements/dev.txt
 
-# what `make train` hands to `modelyard train`; empty variables are left out
-TRAIN_OPTIONS = $(if $(DATA),--data "$(DATA)") $(if $(MODEL_TYPE),--model-type "$(MODEL_TYPE)") \
-	$(if $(PARAMS),--params "$(PARAMS)") $(if $(CONFIG),--config "$(CONFIG)") \
-	$(if $(RUN_NAME),--run-name "$(RUN_NAME)") $(if $(EXPERIMENT_NAME),--experiment-name "$(EXPERIMENT_NAME)")
+# What `make train` hands on goes through the environment, so that no quote or blank in it means anything to the shell.
+export WORKLOAD DATA MODEL_TYPE PARAMS CONFIG RUN_NAME EXPERIMENT_NAME SQL
+TRAIN = $(BIN)/modelyard train "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} \
+	$${PARAMS:+--params "$$PARAMS"} $${CONFIG:+--config "$$CONFIG"} \
+	$${RUN_NAME:+--run-name "$$RUN_NAME"} $${EXPERIMENT_NAME:+--experiment-name "$$EXPERIMENT_NAME"}
 
 ifdef STACK
 export MODELYARD_STACK := $(STACK)
@@ -25,7 +26,7 @@ help: ## list the targets
 	@echo "  make train WORKLOAD= DATA=/any/file MODEL_TYPE= PARAMS='max_depth=6 learning_rate=0.1' CONFIG= RUN_NAME= EXPERIMENT_NAME="
 
 train: $(VENV)/runtime.stamp ## train and evaluate a workload, from raw data to a policy version
-	@$(BIN)/modelyard train "$(WORKLOAD)" $(TRAIN_OPTIONS)
+	@$(TRAIN)
 
 up: $(VENV)/runtime.stamp ## start PostgreSQL and MLflow
 	@$(BIN)/modelyard up
@@ -36,11 +37,11 @@ down: $(VENV)/runtime.stamp ## stop them; nothing is lost
 status: $(VENV)/runtime.stamp ## what runs, where, and how much memory it takes
 	@$(BIN)/modelyard status
 
-env: $(VENV)/runtime.stamp ## settings for a notebook: eval "$$(make -s env)"
+env: $(VENV)/runtime.stamp ## settings for a notebook: eval "$(make -s env)"
 	@$(BIN)/modelyard env
 
 psql: $(VENV)/runtime.stamp ## a prompt on the database; SQL='select …' prints the bare rows
-	@$(BIN)/modelyard psql $(if $(SQL),--sql "$(SQL)")
+	@$(BIN)/modelyard psql $${SQL:+--sql "$$SQL"}
 
 doctor: $(VENV)/runtime.stamp ## check the surroundings and say what is wrong
 	@$(BIN)/modelyard doctor

@@ -52,7 +52,7 @@ def build_mixed(num_rows: int) -> pd.DataFrame:
             "bool": rng.random(num_rows) < 0.5,
             "time": pd.Timestamp("2026-01-01") + pd.to_timedelta(number, unit="s"),
             "date": pd.Timestamp("2026-01-01") + pd.to_timedelta(number % 365, unit="D"),
-            "category": pd.Categorical.from_codes(number % 8, [f"category {index}" for index in range(8)]),
+            "category": pd.Categorical.from_codes(number % 8, pd.Index([f"category {index}" for index in range(8)])),
         }
     )
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from modelyard.data.hashes import HashedFile
 from modelyard.stack.accounts import ensure_service_account
 from modelyard.stack.binaries import provide_programs
 from modelyard.stack.home import Home, create_home, give_folder
@@ -20,7 +21,6 @@ from modelyard.stack.postgres import Postgres, stop_server
 from modelyard.stack.sockets import provide_socket_folder
 from modelyard.store import datasets, evaluations, jobs, models, policies
 from modelyard.store.connections import connect
-from modelyard.store.files import RecordedFile
 from modelyard.store.migration_files import find_sql_folder
 from modelyard.store.migrations import migrate
 
@@ -193,7 +193,7 @@ class Records:
             "split_counts": {"train": 7, "validation": 1, "test": 2},
             "parameters": {"seed": 42},
             "data_source": "sample",
-            "files": [RecordedFile("X.parquet", "b" * 64, 100)],
+            "files": [HashedFile("X.parquet", "b" * 64, 100)],
         }
         return datasets.record_dataset(connection or self.trainer, digest=digest * 64, **values | changes)
 
@@ -211,7 +211,7 @@ class Records:
             "metrics": {"test_rmse": 0.5},
         } | changes
         values.setdefault("dataset_id", self.dataset().dataset_id)
-        files = [RecordedFile("model.skops", "d" * 64, 5), RecordedFile("MLmodel", "e" * 64, 6)]
+        files = [HashedFile("model.skops", "d" * 64, 5), HashedFile("MLmodel", "e" * 64, 6)]
         models.record_model_files(self.trainer, mlflow_model_id=values["mlflow_model_id"], files=files)
         return models.record_model_version(self.trainer, **values)
 

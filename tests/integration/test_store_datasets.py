@@ -5,14 +5,14 @@ from uuid import uuid4
 
 import pytest
 
+from modelyard.data.hashes import HashedFile
 from modelyard.errors import RecordNotFound
 from modelyard.store.connections import connect
 from modelyard.store.datasets import find_dataset, find_newest, get_dataset, list_dataset_files
-from modelyard.store.files import RecordedFile
 
 
 def test_the_first_version_of_a_dataset_is_1_0_0_and_everything_is_read_back(records):
-    files = [RecordedFile("y.parquet", "c" * 64, 5), RecordedFile("X.parquet", "b" * 64, 100)]
+    files = [HashedFile("y.parquet", "c" * 64, 5), HashedFile("X.parquet", "b" * 64, 100)]
     dataset = records.dataset(files=files)
     assert dataset.version == "1.0.0"
     assert dataset.created_by == "trainer"

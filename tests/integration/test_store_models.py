@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from modelyard.data.hashes import HashedFile
 from modelyard.errors import RecordConflict, RecordNotFound, WorkHeld
 from modelyard.store.connections import connect, find_value
-from modelyard.store.files import RecordedFile
 from modelyard.store.models import (
     find_model_version_by_run,
     get_model_version,
@@ -17,7 +17,7 @@ from modelyard.store.models import (
     record_model_version,
 )
 
-FILES = [RecordedFile("model.skops", "d" * 64, 5), RecordedFile("MLmodel", "e" * 64, 6)]
+FILES = [HashedFile("model.skops", "d" * 64, 5), HashedFile("MLmodel", "e" * 64, 6)]
 
 
 def test_a_model_version_is_read_back_by_name_and_by_run(records):
@@ -69,7 +69,7 @@ def test_files_are_recorded_once_and_never_others(records):
     assert list_model_files(records.trainer, mlflow_model_id="m-1") == sorted(FILES, key=lambda file: file.path)
     with pytest.raises(RecordConflict, match=r"differ in model\.skops"):
         record_model_files(
-            records.trainer, mlflow_model_id="m-1", files=[RecordedFile("model.skops", "f" * 64, 5), FILES[1]]
+            records.trainer, mlflow_model_id="m-1", files=[HashedFile("model.skops", "f" * 64, 5), FILES[1]]
         )
 
 
@@ -77,9 +77,7 @@ def test_the_files_of_a_registered_model_are_closed_and_may_be_recorded_again(re
     records.model_version()
     record_model_files(records.trainer, mlflow_model_id="m-1", files=FILES)
     with pytest.raises(RecordConflict, match=r"differ in extra\.py"):
-        record_model_files(
-            records.trainer, mlflow_model_id="m-1", files=[*FILES, RecordedFile("extra.py", "f" * 64, 5)]
-        )
+        record_model_files(records.trainer, mlflow_model_id="m-1", files=[*FILES, HashedFile("extra.py", "f" * 64, 5)])
 
 
 def test_a_registration_is_one_at_a_time(database):

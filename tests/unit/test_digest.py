@@ -162,6 +162,24 @@ def test_what_lies_under_a_null_does_not_count() -> None:
     assert digest_table(hidden) == digest_table(clean)
 
 
+def test_runs_and_views_inside_a_struct_with_nulls_do_not_count() -> None:
+    mask = pa.array([True, False, True, False])
+    numbers, texts = pa.array([9, 1, 1, 2]), pa.array([["a"], ["b", None], None, []])
+    odd = [pc.run_end_encode(numbers), texts.cast(pa.list_(pa.string_view()))]
+    tables = [
+        pa.table({"s": pa.StructArray.from_arrays(children, ["n", "t"], mask=mask)})
+        for children in ([numbers, texts], odd)
+    ]
+    assert digest_table(tables[0]) == digest_table(tables[1])
+
+
+def test_a_map_of_lists_of_nulls_is_digested() -> None:
+    kind = pa.list_(pa.map_(pa.string(), pa.list_(pa.null(), 2)))
+    rows = [[[("k", [None, None]), ("k", None)], None], [[("k", None)], [("k", [None, None])]]]
+    digests = [digest_table(pa.table({"a": pa.array(values, kind)})) for values in (rows, rows[::-1])]
+    assert digests[0] != digests[1]
+
+
 def test_metadata_and_declared_nullability_do_not_count() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
     from_pandas = pa.Table.from_pandas(frame)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from modelyard.data import csv_file
 from modelyard.data.digest import digest_batches, digest_table
-from modelyard.data.files import md5_file, open_batches, read_table, sha256_file, write_parquet
+from modelyard.data.files import open_batches, read_table, write_parquet
+from modelyard.data.hashes import md5_file, sha256_file
 from modelyard.errors import BadInput, RawDataMalformed, RawDataNotFound, UnsupportedFile
 
 TABLE = pa.table({"id": [1, 2, 3], "name": ["a", None, 'ü, "q"\nz'], "x": [0.5, None, -0.0]})

@@ -1,6 +1,5 @@
 """Files of tables: opened by their content, streamed in batches, and hashed."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,18 +46,6 @@ def read_table(path: Path) -> pa.Table:
     """A whole file or partitioned folder as one table; takes and raises what ``open_batches`` does."""
     schema, batches = open_batches(path)
     return pa.Table.from_batches(batches, schema)
-
-
-def sha256_file(path: Path) -> str:
-    """sha256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def md5_file(path: Path) -> str:
-    """md5 of a file's bytes, 32 hexadecimal digits: a name that DVC knows the file by, no proof of anything."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

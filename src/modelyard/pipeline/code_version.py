@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-from modelyard.data.files import sha256_file
+from modelyard.data.hashes import sha256_file
 from modelyard.workloads.contract import Workload
 
 

@@ -14,8 +14,8 @@ from modelyard.pipeline.process import describe_dataset
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets, evaluations, jobs, models, policies
-from modelyard.tracking.datasets import DatasetFile, load_dataset, log_input
-from modelyard.tracking.models import ModelFile, load_model
+from modelyard.tracking.datasets import load_dataset, log_input
+from modelyard.tracking.models import load_model
 from modelyard.tracking.registry import project_stage
 from modelyard.tracking.runs import ActiveRun, is_finished, start_run
 from modelyard.tracking.server import get_or_create_experiment
@@ -168,7 +168,7 @@ def _score(
         tables = load_dataset(
             session.mlflow,
             run_id=dataset.mlflow_run_id,
-            files=[DatasetFile(**asdict(file)) for file in files],
+            files=files,
             digest=dataset.digest,
             folder=Path(folder),
         )
@@ -177,7 +177,7 @@ def _score(
         model = load_model(
             session.mlflow,
             model_id=version.mlflow_model_id,
-            files=[ModelFile(**asdict(file)) for file in model_files],
+            files=model_files,
             folder=Path(folder, "model"),
         )
     log_input(run, describe_dataset(dataset, tables), context="evaluation")

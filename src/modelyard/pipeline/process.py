@@ -10,7 +10,6 @@ from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.request import CheckedData, TrainingRequest
 from modelyard.pipeline.session import DATASETS_EXPERIMENT, Report, Session
 from modelyard.store import datasets as store
-from modelyard.store.files import RecordedFile
 from modelyard.tracking.datasets import (
     DatasetTables,
     LoggedDataset,
@@ -157,7 +156,7 @@ def _log(
             split_counts=counts,
             parameters=parameters,
             data_source=raw.source,
-            files=[RecordedFile(**asdict(file)) for file in files],
+            files=files,
         )
         _show(run, recorded, tables)
     return recorded

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 
 import yaml
 
-from modelyard.data.files import md5_file, sha256_file
+from modelyard.data.hashes import md5_file, sha256_file
 from modelyard.errors import ContentMismatch, DownloadFailed, RawDataMalformed, RawDataNotFound
 from modelyard.workloads.contract import Workload
 

@@ -11,7 +11,6 @@ from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.request import CheckedData, TrainingRequest
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets, jobs, models
-from modelyard.store.files import RecordedFile
 from modelyard.tracking.contract import CheckedRun, Contract, check_contract
 from modelyard.tracking.datasets import DatasetTables, log_input
 from modelyard.tracking.models import log_model
@@ -193,7 +192,7 @@ def _fill_run(
     models.record_model_files(
         session.trainer,
         mlflow_model_id=logged.model_id,
-        files=[RecordedFile(**asdict(file)) for file in logged.files],
+        files=logged.files,
     )
 
 

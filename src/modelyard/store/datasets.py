@@ -8,9 +8,9 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from modelyard.data.hashes import HashedFile
 from modelyard.errors import RecordNotFound
 from modelyard.store.connections import Connection, find_row, find_value, list_rows, lock
-from modelyard.store.files import RecordedFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def record_dataset(
     split_counts: Mapping[str, int],
     parameters: Mapping[str, Any],
     data_source: str,
-    files: Sequence[RecordedFile],
+    files: Sequence[HashedFile],
 ) -> Dataset:
     """Record a dataset and its files, or return the one of this name that has the same digest.
 
@@ -135,10 +135,10 @@ def find_newest(connection: Connection, *, workload: str) -> Dataset | None:
     return find_row(connection, query, {"workload": workload}, row=Dataset)
 
 
-def list_dataset_files(connection: Connection, *, dataset_id: UUID) -> list[RecordedFile]:
+def list_dataset_files(connection: Connection, *, dataset_id: UUID) -> list[HashedFile]:
     """The files of a dataset, by path."""
     query = "SELECT {columns} FROM exp.dataset_files WHERE dataset_id = %(dataset_id)s ORDER BY path"
-    return list_rows(connection, query, {"dataset_id": dataset_id}, row=RecordedFile)
+    return list_rows(connection, query, {"dataset_id": dataset_id}, row=HashedFile)
 
 
 def _next_version(connection: Connection, name: str, schema: Any) -> str:

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from modelyard.data.hashes import HashedFile
 from modelyard.errors import RecordConflict, RecordNotFound
 from modelyard.store.connections import Connection, find_row, hold_lock, list_rows, lock, refusals
-from modelyard.store.files import RecordedFile
 
 _REFUSALS = {
     "model_versions_pkey": (RecordConflict, "this model version belongs to another run"),
@@ -41,7 +41,7 @@ class ModelVersion:
     created_at: datetime
 
 
-def record_model_files(connection: Connection, *, mlflow_model_id: str, files: Sequence[RecordedFile]) -> None:
+def record_model_files(connection: Connection, *, mlflow_model_id: str, files: Sequence[HashedFile]) -> None:
     """Record every file of a logged model; the same files again change nothing.
 
     Raises:
@@ -65,10 +65,10 @@ def record_model_files(connection: Connection, *, mlflow_model_id: str, files: S
             )
 
 
-def list_model_files(connection: Connection, *, mlflow_model_id: str) -> list[RecordedFile]:
+def list_model_files(connection: Connection, *, mlflow_model_id: str) -> list[HashedFile]:
     """The files of a logged model, by path; empty if none is recorded."""
     query = "SELECT {columns} FROM exp.model_files WHERE mlflow_model_id = %(id)s ORDER BY path"
-    return list_rows(connection, query, {"id": mlflow_model_id}, row=RecordedFile)
+    return list_rows(connection, query, {"id": mlflow_model_id}, row=HashedFile)
 
 
 def record_model_version(

@@ -18,7 +18,8 @@ from mlflow.entities import DatasetInput, InputTag
 from mlflow.types import ColSpec, DataType, Schema
 
 from modelyard.data.digest import digest_table
-from modelyard.data.files import sha256_file, write_parquet
+from modelyard.data.files import write_parquet
+from modelyard.data.hashes import HashedFile, hash_folder, sha256_file
 from modelyard.data.splits import dataset_table
 from modelyard.errors import ContentMismatch
 from modelyard.tracking.runs import ActiveRun
@@ -27,15 +28,6 @@ MLFLOW_DIGEST_LENGTH = 32  # MLflow's column holds 36 characters
 MLFLOW_SCHEMA_LIMIT = 1_048_575  # characters; a longer schema is refused by MLflow
 PREPROCESSING_PATH = "preprocessing_pipeline/pipeline.joblib"
 _TABLES = {name: f"metadata/{name}.parquet" for name in ("X", "y", "split", "extra")}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetFile:
-    """An artifact of a processing run: its path in the run, sha256 and size in bytes."""
-
-    path: str
-    sha256: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +127,7 @@ def log_input(run: ActiveRun, dataset: Dataset, *, context: str) -> None:
 
 def log_dataset_files(
     run: ActiveRun, tables: DatasetTables, *, preprocessing: Any, metadata: Mapping[str, Any]
-) -> list[DatasetFile]:
+) -> tuple[HashedFile, ...]:
     """Upload a dataset to its processing run: Parquet, ``metadata/metadata.json`` and the unfitted preprocessing."""
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
         root = Path(folder)
@@ -148,11 +140,7 @@ def log_dataset_files(
             joblib.dump(preprocessing, buffer)
             (root / PREPROCESSING_PATH).parent.mkdir()
             (root / PREPROCESSING_PATH).write_bytes(buffer.getvalue())
-        paths = sorted(path for path in root.rglob("*") if path.is_file())
-        files = [
-            DatasetFile(path=str(path.relative_to(root)), sha256=sha256_file(path), size_bytes=path.stat().st_size)
-            for path in paths
-        ]
+        files = hash_folder(root)
         run.client.log_artifacts(run.run_id, folder)
     return files
 
@@ -163,7 +151,7 @@ def _as_tables(tables: DatasetTables) -> dict[str, pa.Table]:
 
 
 def load_dataset(
-    client: MlflowClient, *, run_id: str, files: Sequence[DatasetFile], digest: str, folder: Path
+    client: MlflowClient, *, run_id: str, files: Sequence[HashedFile], digest: str, folder: Path
 ) -> DatasetTables:
     """Download the tables of a processing run into ``folder`` and verify each file and the content's digest.
 

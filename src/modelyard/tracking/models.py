@@ -17,7 +17,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model, infer_signature
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from modelyard.data.files import sha256_file
+from modelyard.data.hashes import HashedFile, hash_folder, sha256_file
 from modelyard.errors import ContentMismatch, UntrustedModel
 from modelyard.tracking.runs import ActiveRun
 
@@ -33,20 +33,11 @@ _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """A file of a logged model: its path below the model, sha256 and size in bytes."""
-
-    path: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedModel:
     """A model that a run has logged: MLflow's id (``m-…``) and every file as it was before the upload."""
 
     model_id: str
-    files: tuple[ModelFile, ...]
+    files: tuple[HashedFile, ...]
 
 
 def log_model(
@@ -101,7 +92,7 @@ def log_model(
                 input_example=input_example,
                 pip_requirements=[f"{name}=={package_version(name)}" for name in _REQUIREMENTS],
             )
-            files = hash_files(root)
+            files = hash_folder(root)
             client.log_model_artifacts(logged.model_id, str(root))
     except mlflow.MlflowException as error:
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
@@ -112,16 +103,7 @@ def log_model(
     return LoggedModel(model_id=logged.model_id, files=files)
 
 
-def hash_files(root: Path) -> tuple[ModelFile, ...]:
-    """Path, sha256 and size of every file below ``root``, sorted by path."""
-    return tuple(
-        ModelFile(path=str(path.relative_to(root)), sha256=sha256_file(path), size_bytes=path.stat().st_size)
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    )
-
-
-def load_model(client: MlflowClient, *, model_id: str, files: Sequence[ModelFile], folder: Path) -> Any:
+def load_model(client: MlflowClient, *, model_id: str, files: Sequence[HashedFile], folder: Path) -> Any:
     """Download a logged model into ``folder``, verify every recorded file, and load the estimator.
 
     Raises:

@@ -3,7 +3,8 @@ SET LOCAL ROLE modelyard_owner;
 CREATE TABLE exp.datasets (
     dataset_id uuid NOT NULL DEFAULT gen_random_uuid() CONSTRAINT datasets_pkey PRIMARY KEY,
     name text NOT NULL CONSTRAINT datasets_name_check CHECK (name <> ''),
-    version text NOT NULL CONSTRAINT datasets_version_check CHECK (version ~ '^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}$'),
+    -- 1.2.0 by our rule, or what a person says: a date such as 2025-01-03 is one too
+    version text NOT NULL CONSTRAINT datasets_version_check CHECK (version ~ '^[0-9A-Za-z][0-9A-Za-z._+-]{0,63}$'),
     workload text NOT NULL,
     digest text NOT NULL CONSTRAINT datasets_digest_check CHECK (digest ~ '^[0-9a-f]{64}$'),
     raw_digest text NOT NULL CONSTRAINT datasets_raw_digest_check CHECK (raw_digest ~ '^[0-9a-f]{64}$'),

@@ -30,7 +30,7 @@ KEPT = (
 def run(arguments, *, cwd, user=None, **environment):
     """Run a command as ``user`` with nothing of this environment but where packages come from."""
     settings = {name: os.environ[name] for name in KEPT if name in os.environ}
-    home = tempfile.mkdtemp(prefix="modelyard-user-") if user is None else pwd.getpwnam(user).pw_dir
+    home = str(cwd) if user is None else pwd.getpwnam(user).pw_dir
     identity = {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
     return subprocess.run(
         arguments,

@@ -49,7 +49,7 @@ GOOD = {
 
 BROKEN = [
     ("datasets", {"name": "''"}, "datasets_name_check"),
-    ("datasets", {"version": "'2'"}, "datasets_version_check"),
+    ("datasets", {"version": "'two words'"}, "datasets_version_check"),
     ("datasets", {"digest": "'d41f'"}, "datasets_digest_check"),
     ("datasets", {"digest": f"'{'A' * 64}'"}, "datasets_digest_check"),
     ("datasets", {"raw_digest": "''"}, "datasets_raw_digest_check"),

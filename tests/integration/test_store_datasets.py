@@ -39,6 +39,20 @@ def test_versions_count_on_after_ten(records):
     assert versions[-3:] == ["1.10.0", "1.11.0", "1.12.0"]
 
 
+def test_a_version_that_is_a_date_does_not_disturb_the_count(records):
+    records.dataset(digest="a")
+    records.trainer.execute(
+        """
+        INSERT INTO exp.datasets (name, version, workload, digest, raw_digest, raw_files, location, mlflow_run_id,
+            num_rows, num_elements, schema, profile, split_counts, parameters, data_source)
+        SELECT name, '2025-01-03', workload, repeat('e', 64), raw_digest, raw_files, location, mlflow_run_id,
+            num_rows, num_elements, schema, profile, split_counts, parameters, data_source
+        FROM exp.datasets
+        """
+    )
+    assert records.dataset(digest="b").version == "1.1.0"
+
+
 def test_the_same_content_is_the_same_dataset(records):
     first = records.dataset(mlflow_run_id="r1")
     again = records.dataset(mlflow_run_id="r2")

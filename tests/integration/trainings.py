@@ -52,7 +52,8 @@ def environment_of(stack: Addresses, port: int) -> dict[str, str]:
 
 
 def _main(arguments: list[str], environment: dict[str, str], output: str, at: str, fault: Fault) -> None:
-    os.environ.update(environment)
+    # what a killed process leaves behind goes with the test
+    os.environ.update(environment, TMPDIR=str(Path(output).parent))
     if at:
         _arm(at, fault)
     from modelyard.cli.app import main

@@ -52,25 +52,26 @@ def log_dataset(
     digest = tables.digest()
     name = name_dataset(request.workload.spec.name, raw.source)
     experiment_id = get_or_create_experiment(session.mlflow, DATASETS_EXPERIMENT)
-    found = store.find_dataset(session.trainer, name=name, digest=digest)
-    if found is None:
-        report("processing", 0.3, "logging the dataset")
-        recorded = _log(
-            session,
-            request,
-            checked,
-            raw,
-            tables=tables,
-            name=name,
-            digest=digest,
-            attempt=attempt,
-            experiment_id=experiment_id,
-        )
-    else:
-        recorded = found
-        if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
-            _show(ActiveRun(session.mlflow, recorded.mlflow_run_id, experiment_id), recorded, tables)
-            session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
+    with store.lock_dataset(session.trainer, name=name, digest=digest):
+        found = store.find_dataset(session.trainer, name=name, digest=digest)
+        if found is None:
+            report("processing", 0.3, "logging the dataset")
+            recorded = _log(
+                session,
+                request,
+                checked,
+                raw,
+                tables=tables,
+                name=name,
+                digest=digest,
+                attempt=attempt,
+                experiment_id=experiment_id,
+            )
+        else:
+            recorded = found
+            if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
+                _show(ActiveRun(session.mlflow, recorded.mlflow_run_id, experiment_id), recorded, tables)
+                session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
     return recorded, DatasetResult(
         dataset_id=str(recorded.dataset_id),
         name=recorded.name,

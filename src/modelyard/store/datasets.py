@@ -1,6 +1,7 @@
 """Datasets: recorded once by content, versioned by name, never changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from modelyard.data.hashes import HashedFile
 from modelyard.errors import RecordNotFound
-from modelyard.store.connections import Connection, find_row, find_value, list_rows, lock
+from modelyard.store.connections import Connection, find_row, find_value, hold_lock, list_rows, lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,18 @@ def record_dataset(
         return dataset
 
 
+@contextmanager
+def lock_dataset(connection: Connection, *, name: str, digest: str, wait_s: float = 3600) -> Iterator[None]:
+    """One logging of the same content at a time; no transaction is open while it is uploaded.
+
+    Raises:
+        WorkHeld: another process still logs this dataset after ``wait_s`` seconds.
+    """
+    what = f"the logging of dataset {name} with digest {digest}"
+    with hold_lock(connection, f"dataset {name} {digest}", what=what, wait_s=wait_s):
+        yield
+
+
 def get_dataset(connection: Connection, *, dataset_id: UUID) -> Dataset:
     """The dataset with this id.
 
@@ -147,8 +160,11 @@ def _next_version(connection: Connection, name: str, schema: Any) -> str:
         """
         SELECT CASE WHEN schema = %(schema)s THEN format('%%s.%%s.0', number[1], number[2] + 1)
                     ELSE format('%%s.0.0', number[1] + 1) END
-        FROM exp.datasets, LATERAL (SELECT string_to_array(version, '.')::integer[] AS number) AS numbers
-        WHERE name = %(name)s ORDER BY number DESC LIMIT 1
+        FROM exp.datasets, LATERAL (
+            SELECT CASE WHEN version ~ '^[0-9]{1,6}([.][0-9]{1,6}){2}$'
+                        THEN string_to_array(version, '.')::integer[] END AS number
+        ) AS numbers
+        WHERE name = %(name)s AND number IS NOT NULL ORDER BY number DESC LIMIT 1
         """,
         {"name": name, "schema": Jsonb(schema)},
     )

@@ -8,7 +8,7 @@ venv=$1 lock=$2
 works() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
 fail() { echo "modelyard: $1" >&2; exit 2; }
 
-if [ ! -x "$venv/bin/python" ]; then
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then  # none yet, or one that was interrupted
     chosen=
     for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do
         if works "$candidate"; then chosen=$candidate; break; fi
@@ -20,8 +20,7 @@ if [ ! -x "$venv/bin/python" ]; then
     "$chosen" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$("$chosen" --version) has no venv module. Install it (Debian, Ubuntu: apt install python3-venv)."
     echo "modelyard: a virtual environment in $venv with $("$chosen" --version)"
-    rm -rf "$venv.part"
-    "$chosen" -m venv "$venv" || fail "no virtual environment could be made in $venv"
+    "$chosen" -m venv --clear "$venv" || fail "no virtual environment could be made in $venv"
 fi
 works "$venv/bin/python" || fail "$venv was made with another Python; remove it (make clean) and try again"
 

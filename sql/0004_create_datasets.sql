@@ -23,6 +23,7 @@ CREATE TABLE exp.datasets (
     data_source text NOT NULL,
     created_by text NOT NULL DEFAULT session_user,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_xact xid8 NOT NULL DEFAULT pg_current_xact_id(),
     CONSTRAINT datasets_name_version_key UNIQUE (name, version),
     CONSTRAINT datasets_name_digest_key UNIQUE (name, digest)
 );
@@ -36,6 +37,24 @@ CREATE TABLE exp.dataset_files (
     size_bytes bigint NOT NULL CONSTRAINT dataset_files_size_bytes_check CHECK (size_bytes >= 0),
     CONSTRAINT dataset_files_pkey PRIMARY KEY (dataset_id, path)
 );
+
+-- The list of files is closed with the transaction that records the dataset.
+CREATE FUNCTION exp.refuse_late_dataset_files() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, exp, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM exp.datasets AS d WHERE d.dataset_id = NEW.dataset_id AND d.created_xact = pg_current_xact_id()
+    ) THEN
+        RAISE integrity_constraint_violation USING
+            MESSAGE = format('file %s is refused: dataset %s is recorded, its list of files is closed',
+                             NEW.path, NEW.dataset_id),
+            CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER dataset_files_closed_check BEFORE INSERT ON exp.dataset_files
+FOR EACH ROW EXECUTE FUNCTION exp.refuse_late_dataset_files();
 
 CREATE TRIGGER datasets_immutable_check BEFORE UPDATE OR DELETE OR TRUNCATE ON exp.datasets
 FOR EACH STATEMENT EXECUTE FUNCTION exp.refuse_change();

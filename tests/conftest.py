@@ -1,6 +1,7 @@
 """What every test has: a clean environment, and one embedded stack for all that need it."""
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Generator, Iterator
@@ -12,6 +13,9 @@ import pytest
 from modelyard.settings import Settings, load_settings
 from modelyard.stack import embedded
 from modelyard.stack.addresses import Addresses
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: children would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,6 +22,7 @@ ModelyardError                    exit code 1
 ├── RecordNotFound                a row that was asked for is not in the database
 ├── RecordConflict                something else is recorded under this key
 ├── PolicyVersionRefused          a policy does not take this model version
+├── RecordLost                    MLflow no longer has what the database names
 ├── WorkHeld                      exit code 2: another process does this very work now
 ├── AttemptLost                   another attempt has taken this job over
 └── StepFailed                    a step of the pipeline ended in an error
@@ -142,7 +143,10 @@ class ContentMismatch(ModelyardError):
 
     def __init__(self, what: str, *, expected: str, found: str) -> None:
         self.what, self.expected, self.found = what, expected, found
-        super().__init__(f"{what} is not what was recorded: expected sha256 {expected}, found {found}; it was refused")
+        super().__init__(
+            f"{what} is not what was recorded: expected sha256 {expected}, found {found}; it was refused. "
+            "Put it back from a backup; another model is trained by the same command"
+        )
 
 
 class UntrustedModel(ModelyardError):
@@ -159,6 +163,10 @@ class RecordConflict(ModelyardError):
 
 class PolicyVersionRefused(ModelyardError):
     """A policy does not take this model version; the text gives the reason."""
+
+
+class RecordLost(ModelyardError):
+    """MLflow no longer has what the database names."""
 
 
 class WorkHeld(ModelyardError):

@@ -32,7 +32,10 @@ class Settings(BaseSettings):
     def home_dir(self) -> Path:
         """The embedded stack's folder, absolute: as set, else ``.modelyard`` in a clone, else the user's."""
         if self.home is not None:
-            return self.home.expanduser().absolute()
+            try:
+                return self.home.expanduser().absolute()
+            except RuntimeError as error:
+                raise InvalidSetting(f"MODELYARD_HOME={str(self.home)!r}: {error}") from None
         clone = find_clone(Path.cwd())
         return clone / ".modelyard" if clone else user_data_path("modelyard")
 
@@ -54,6 +57,8 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except UnicodeDecodeError:
+        raise InvalidSetting("the file .env is no UTF-8 text; write it anew from .env.example") from None
     except ValidationError as error:
         problems = [f"MODELYARD_{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
         raise InvalidSetting(f"{'; '.join(problems)}. .env.example lists what each setting takes.") from None

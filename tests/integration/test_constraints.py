@@ -9,6 +9,7 @@ SHA = "a" * 64
 DATASET = "(SELECT dataset_id FROM exp.datasets)"
 POLICY_VERSION = "(SELECT policy_version_id FROM exp.policy_versions)"
 NOWHERE = "gen_random_uuid()"
+NEW_DATASET = "'11111111-1111-1111-1111-111111111111'"
 
 # A good row of each table, as SQL expressions, beside those that are there.
 GOOD = {
@@ -18,7 +19,7 @@ GOOD = {
         "num_elements": "1", "schema": "'[]'", "profile": "'{}'", "split_counts": "'{}'", "parameters": "'{}'",
         "data_source": "'sample'",
     },
-    "dataset_files": {"dataset_id": DATASET, "path": "'new'", "sha256": f"'{SHA}'", "size_bytes": "0"},
+    "dataset_files": {"dataset_id": NEW_DATASET, "path": "'new'", "sha256": f"'{SHA}'", "size_bytes": "0"},
     "jobs": {"kind": "'train'", "arguments": "'{}'", "fingerprint": f"'{SHA}'"},
     "attempts": {
         "job_id": "(SELECT job_id FROM exp.jobs)", "attempt": "2", "worker": "'w'", "state": "'lost'",
@@ -59,7 +60,8 @@ BROKEN = [
     ("datasets", {"num_elements": "0"}, "datasets_num_elements_check"),
     ("datasets", {"name": "'houses'"}, "datasets_name_version_key"),
     ("datasets", {"name": "'houses'", "version": "'1.1.0'"}, "datasets_name_digest_key"),
-    ("dataset_files", {"dataset_id": NOWHERE}, "dataset_files_dataset_id_fkey"),
+    ("dataset_files", {"dataset_id": NOWHERE}, "dataset_files_closed_check"),
+    ("dataset_files", {"dataset_id": f"{DATASET[:-1]} WHERE name <> 'new')"}, "dataset_files_closed_check"),
     ("dataset_files", {"path": "'X.parquet'"}, "dataset_files_pkey"),
     ("dataset_files", {"sha256": "'a'"}, "dataset_files_sha256_check"),
     ("dataset_files", {"size_bytes": "-1"}, "dataset_files_size_bytes_check"),
@@ -120,10 +122,23 @@ BROKEN = [
 ]
 
 
+RECORD_DATASET = f"""
+    INSERT INTO exp.datasets (dataset_id, name, version, workload, digest, raw_digest, raw_files, location,
+        mlflow_run_id, num_rows, num_elements, schema, profile, split_counts, parameters, data_source)
+    SELECT {NEW_DATASET}, 'new', version, workload, digest, raw_digest, raw_files, location,
+        mlflow_run_id, num_rows, num_elements, schema, profile, split_counts, parameters, data_source
+    FROM exp.datasets LIMIT 1;
+    INSERT INTO exp.dataset_files (dataset_id, path, sha256, size_bytes)
+    VALUES ({NEW_DATASET}, 'X.parquet', '{SHA}', 0)
+"""
+
+
 def insert(connection, table: str, changes: dict[str, str]) -> None:
     row = GOOD[table] | changes
     columns, values = ", ".join(row), ", ".join(row.values())
     with connection.transaction(force_rollback=True):
+        if table == "dataset_files":  # which are taken in the transaction that records their dataset only
+            connection.execute(RECORD_DATASET)
         connection.execute(f"INSERT INTO exp.{table} ({columns}) VALUES ({values})")
 
 
@@ -176,6 +191,7 @@ def test_every_constraint_is_broken_by_a_test(owner):
     generated_here = {
         "datasets_pkey", "jobs_pkey", "model_files_pkey", "evaluations_pkey", "stage_transitions_pkey",
         # a trigger speaks before these
+        "dataset_files_dataset_id_fkey",
         "policy_versions_version_check", "policy_versions_policy_id_version_key", "policy_versions_model_version_fkey",
         # contains the primary key: it is there for foreign keys
         "policy_versions_policy_id_policy_version_id_key",

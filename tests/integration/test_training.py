@@ -156,14 +156,14 @@ def test_the_verdict_the_stage_and_the_policy_version_are_on_record_and_shown(cl
 
 
 def test_the_same_data_is_one_dataset_and_the_alias_follows_the_newest_candidate(client, train, sample, outcome):
-    ended = train("--data", str(sample), "--model-type", "ridge", "--params", "alpha=0.5", "--json")
+    ended = train("--data", str(sample), "--params", "max_iter=60", "--json")
     again = json.loads(ended.printed[ended.printed.index("{") :])
     assert again["dataset"]["reused"]
     assert again["dataset"]["dataset_id"] == outcome["dataset"]["dataset_id"]
     assert int(again["registration"]["version"]) > int(outcome["registration"]["version"])
-    if again["evaluation"]["passed"]:
-        shown = client.get_model_version_by_alias("california_housing_model", "candidate")
-        assert str(shown.version) == again["registration"]["version"]
+    assert again["evaluation"]["passed"]
+    shown = client.get_model_version_by_alias("california_housing_model", "candidate")
+    assert str(shown.version) == again["registration"]["version"]
 
 
 def test_a_refused_model_exits_with_3_lists_each_reason_and_gets_no_policy_version(train, sample, rows):
@@ -207,6 +207,38 @@ def test_a_failure_ends_failed_with_the_traceback_as_an_artifact_and_one_line(tr
     text = Path(client.download_artifacts(run_id, "error/traceback.txt", str(tmp_path))).read_text()
     assert "RuntimeError: made to fail" in text
     assert client.search_model_versions(f"run_id = '{run_id}'") == []
+
+
+def test_an_evaluation_that_fails_ends_failed_and_the_same_command_goes_on(train, client, sample, rows):
+    arguments = ("--data", str(sample), "--run-name", "evaluation fails")
+    ended = train(*arguments, at="before modelyard.pipeline.evaluate:apply_gate", fault="fail")
+    assert ended.code == 1
+    error = ended.printed.strip().splitlines()[-1]
+    assert error.startswith("modelyard: evaluation failed: RuntimeError: made to fail")
+    assert client.get_run(error.partition("/runs/")[2].partition("?")[0]).info.status == "FAILED"
+    assert train(*arguments).code == 0
+    query = "SELECT count(*) FROM exp.model_versions JOIN exp.jobs USING (job_id) WHERE arguments->>'run_name' = %s"
+    assert rows(query, "evaluation fails") == [{"count": 1}]
+
+
+def test_the_alias_stays_with_the_newest_candidate_when_an_older_training_goes_on(train, client, sample):
+    older = ("--data", str(sample), "--run-name", "older")
+    assert train(*older, at="before modelyard.pipeline.evaluate:project_stage").code == -9
+    newer = train("--data", str(sample), "--run-name", "newer", "--json")
+    newest = json.loads(newer.printed[newer.printed.index("{") :])["registration"]["version"]
+    assert train(*older).code == 0
+    assert str(client.get_model_version_by_alias("california_housing_model", "candidate").version) == newest
+
+
+def test_a_registered_model_that_was_deleted_in_mlflow_is_numbered_on(train, client, sample, outcome, rows):
+    highest = rows("SELECT max(mlflow_model_version::integer) AS number FROM exp.model_versions")[0]["number"]
+    client.delete_registered_model("california_housing_model")
+    ended = train("--data", str(sample), "--run-name", "after a deletion", "--json")
+    assert ended.code == 0, ended.printed
+    again = json.loads(ended.printed[ended.printed.index("{") :])
+    assert int(again["registration"]["version"]) > highest
+    left = client.search_model_versions("name = 'california_housing_model'")
+    assert [str(version.version) for version in left] == [again["registration"]["version"]]
 
 
 def test_the_same_training_twice_at_once_is_refused(train, sample, stack, rows):

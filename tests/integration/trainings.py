@@ -56,7 +56,7 @@ def _main(arguments: list[str], environment: dict[str, str], output: str, at: st
     os.environ.update(environment, TMPDIR=str(Path(output).parent))
     if at:
         _arm(at, fault)
-    from modelyard.cli.app import main
+    from modelyard.cli.main import main
 
     sys.argv = ["modelyard", *arguments]
     with Path(output).open("w", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):

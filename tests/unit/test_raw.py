@@ -5,7 +5,7 @@ from hashlib import md5, sha256
 import pytest
 
 from modelyard.errors import ContentMismatch, RawDataMalformed, RawDataNotFound
-from modelyard.pipeline.raw import LocatedData, find_dvc_md5, locate_raw, store_raw
+from modelyard.pipeline.raw import LocatedData, find_dvc_md5, hash_raw, locate_raw, store_raw
 from modelyard.workloads.registry import get_workload
 
 WORKLOAD = get_workload("california_housing")
@@ -49,8 +49,30 @@ def test_without_data_and_network_the_sample_is_used_and_said(tmp_path, said, mo
 
 
 def store(tmp_path, *paths):
-    located = LocatedData(files=paths, source="file_path", why="named")
-    return store_raw(located, raw_uri=(tmp_path / "raw store").as_uri())
+    return store_raw(hash_files(*paths), raw_uri=(tmp_path / "raw store").as_uri())
+
+
+def hash_files(*paths):
+    return hash_raw(LocatedData(files=paths, source="file_path", why="named"))
+
+
+def test_a_file_that_changes_between_reading_and_storing_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("1")
+    hashed = hash_files(path)
+    path.write_text("2")
+    with pytest.raises(RawDataMalformed, match="changed while it was being used"):
+        store_raw(hashed, raw_uri=tmp_path.as_uri())
+    path.unlink()
+    with pytest.raises(RawDataMalformed, match="removed while it was being used"):
+        store_raw(hashed, raw_uri=tmp_path.as_uri())
+
+
+@pytest.mark.parametrize("name", ["two\nlines.csv", "bad\udcff.csv"])
+def test_a_file_name_that_is_no_printable_text_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("1")
+    with pytest.raises(RawDataMalformed, match="no printable text"):
+        hash_files(tmp_path / name)
 
 
 def test_a_file_is_kept_under_its_sha256_whatever_it_is_called(tmp_path):
@@ -78,7 +100,9 @@ def test_a_stored_file_that_was_changed_is_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("1")
     raw = store(tmp_path, path)
-    (tmp_path / "raw store" / raw.digest / "a.csv").write_text("2")
+    stored = tmp_path / "raw store" / raw.digest / "a.csv"
+    stored.chmod(0o600)
+    stored.write_text("2")
     with pytest.raises(ContentMismatch, match=raw.digest):
         store(tmp_path, path)
 

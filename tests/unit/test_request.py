@@ -72,12 +72,15 @@ def test_the_same_request_has_the_same_arguments_and_another_has_others():
 
 def test_the_hash_of_a_workload_changes_with_each_module_it_uses_and_with_no_other(tmp_path):
     package = "modelyard.workloads"
-    (tmp_path / "mine.py").write_text(f"from {package}.scores import rmse\nimport json\n")
-    (tmp_path / "scores.py").write_text(f"import {package}.deeper\n")
+    (tmp_path / "mine.py").write_text(f"from {package}.scores import rmse\nimport json\nfrom . import near\n")
+    (tmp_path / "scores.py").write_text(f"from {package} import deeper\n")
+    (tmp_path / "near.py").write_text("x = 1\n")
     (tmp_path / "deeper.py").write_text("x = 1\n")
     (tmp_path / "other.py").write_text("x = 1\n")
     before = hash_sources(tmp_path / "mine.py")
     (tmp_path / "other.py").write_text("x = 2\n")
     assert hash_sources(tmp_path / "mine.py") == before
-    (tmp_path / "deeper.py").write_text("x = 2\n")
-    assert hash_sources(tmp_path / "mine.py") != before
+    for name in ("deeper", "near"):
+        (tmp_path / f"{name}.py").write_text("x = 2\n")
+        assert hash_sources(tmp_path / "mine.py") != before
+        before = hash_sources(tmp_path / "mine.py")

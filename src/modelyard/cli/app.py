@@ -1,20 +1,8 @@
-"""The command ``modelyard``: its commands, and what an error looks like and exits with."""
-
-import os
-import signal
-import sys
-import traceback
-from types import FrameType
-from typing import NoReturn
+"""The command ``modelyard``: which commands there are."""
 
 import typer
 
 from modelyard.cli import digest, doctor, stack, train
-from modelyard.cli.output import print_error
-from modelyard.errors import ModelyardError
-from modelyard.settings import load_settings
-
-INTERRUPTED = 130  # exit code
 
 app = typer.Typer(
     name="modelyard",
@@ -33,41 +21,3 @@ app.command()(stack.env)
 app.command()(stack.psql)
 app.command()(digest.digest)
 app.command()(doctor.doctor)
-
-
-def main() -> NoReturn:
-    """Run the command line; every error of ours is one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    # OpenMP's threads wait by spinning; beside other work on the same cores a training took 17 times as long
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        app()
-    except SystemExit as done:
-        if done.code == INTERRUPTED:
-            print_error("interrupted; nothing is half done, and the same command goes on where it can")
-        raise
-    except ModelyardError as error:
-        print_error(str(error))
-        sys.exit(error.exit_code)
-    except Exception as error:
-        print_error(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}{_keep_traceback()}")
-        sys.exit(1)
-    sys.exit(0)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _keep_traceback() -> str:
-    """Write the traceback of what nobody foresaw into the stack's logs; say where."""
-    try:
-        path = load_settings().home_dir() / "logs" / "last-error.txt"
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-    except (OSError, ModelyardError):
-        return ""
-    return f" (traceback: {path})"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,6 @@
 """How the results of the flow look, each printed when it is there."""
 
+import sys
 from collections.abc import Iterable
 from functools import singledispatchmethod
 
@@ -12,6 +13,8 @@ from modelyard.pipeline.process import DatasetResult
 from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.train import RegistrationResult, TrainingResult
 from modelyard.workloads.contract import SPLITS, WorkloadSpec
+
+STAGES_QUERY = "select * from exp.stages"
 
 
 class OutcomePrinter:
@@ -86,11 +89,11 @@ class OutcomePrinter:
     def print_next(self, *, passed: bool) -> None:
         """The command that makes sense now."""
         if passed:
-            self._say("next", 'make psql SQL="select * from exp.stages"      # every model version with its stage')
+            self._say("next", f"{sys.argv[0]} psql --sql '{STAGES_QUERY}'      # each version with its stage")
         else:
             configs = ", ".join(self._spec.configs) or "none ships with it"
             self._say(
-                "next", f"modelyard train {self._spec.name} --config NAME      # another configuration: {configs}"
+                "next", f"{sys.argv[0]} train {self._spec.name} --config NAME      # another configuration: {configs}"
             )
 
     def _say(self, what: str, text: str, *, style: str | None = None) -> None:

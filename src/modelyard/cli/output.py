@@ -1,5 +1,6 @@
-"""How things look: a console for people, progress while something takes long, one line for an error."""
+"""How things look: a console for people, and progress while something takes long."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,15 +13,19 @@ SECONDS_BETWEEN_LINES = 2.0  # of one step's progress where the output is no ter
 WIDTH = 110  # of tables and lines where the output is no terminal
 
 
+class _PlainConsole(Console):
+    """A console that takes text as it is, and whose reader may go away without ending the work."""
+
+    def on_broken_pipe(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+
+
 def make_console(*, json: bool) -> Console:
     """The console for people: stdout, or stderr when stdout is for a program."""
     stream = sys.stderr if json else sys.stdout
-    return Console(file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else WIDTH)
-
-
-def print_error(text: str) -> None:
-    """One line on stderr."""
-    print(f"modelyard: {' '.join(text.split())}", file=sys.stderr)
+    width = None if stream.isatty() else WIDTH
+    return _PlainConsole(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
 
 class StepProgress:

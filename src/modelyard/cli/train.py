@@ -63,8 +63,8 @@ def train(
             folder=Path(folder),
             report=lambda text: console.print(f"data     {text}"),
         )
-        if checked.located.source == "sample":
-            console.print(f"data     {checked.located.why}", style="bold yellow")
+        if checked.hashed.raw.source == "sample":
+            console.print(f"data     {checked.hashed.raw.why}", style="bold yellow")
         passed = _run(console, request, checked, json_output=json_output)
     if not passed:
         raise typer.Exit(REFUSED)

@@ -14,7 +14,8 @@ from modelyard.data.schema import canonical_type, is_any_list
 from modelyard.errors import DigestRefused
 
 FORM = b"modelyard-digest-1\n"
-BLOCK_ROWS = 65_536  # of doubles: 512 KB, still in the second-level cache when sha256 reads it again
+BLOCK_ROWS = 131_072  # of doubles 1 MB, still in the cache when sha256 reads it; smaller blocks leave cores waiting
+_INLINE_BYTES = 131_072  # below, a thread costs more than it saves
 
 
 class Digest:
@@ -52,7 +53,7 @@ class Digest:
         self.num_rows += batch.num_rows
         columns: list[Any] = batch.columns
         work = list(zip(self._nodes, self._columns, columns, strict=True))
-        if batch.nbytes < BLOCK_ROWS:
+        if batch.nbytes < _INLINE_BYTES:
             for node, (name, _), column in work:
                 _update_column(node, name, column)
         else:

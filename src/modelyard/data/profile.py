@@ -3,10 +3,21 @@
 import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelyard.data.schema import canonical_type, count_nulls
+
+
+def count_infinite(table: pa.Table) -> dict[str, int]:
+    """How many values are infinite, for each column of floats that has any."""
+    counts = {
+        name: int(np.isinf(table[name].to_numpy()).sum())
+        for name in table.column_names
+        if pa.types.is_floating(table[name].type)
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def profile_table(table: pa.Table) -> dict[str, Any]:

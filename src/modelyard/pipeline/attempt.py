@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from modelyard.errors import ContentMismatch, UntrustedModel
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.session import DATASETS_EXPERIMENT, Session
 from modelyard.store import jobs
 from modelyard.tracking.runs import fail_orphan, list_job_runs
+from modelyard.tracking.server import get_or_create_experiment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +46,28 @@ def begin_attempt(session: Session, request: TrainingRequest, *, raw_digest: str
         number = jobs.begin_attempt(session.trainer, job_id=job_id, worker=worker)
         attempt = Attempt(job_id=job_id, number=number)
         try:
+            for name in (DATASETS_EXPERIMENT, request.mlflow_experiment):
+                get_or_create_experiment(session.mlflow, name)  # a deleted one hides its runs until it is restored
             if attempt.resumed:
                 fail_orphans(session, attempt, experiment_names=(DATASETS_EXPERIMENT, request.mlflow_experiment))
             yield attempt
-        except Exception as error:
+        except BaseException as error:
+            _end(session, attempt, error)
+            raise
+
+
+def _end(session: Session, attempt: Attempt, error: BaseException) -> None:
+    """Say how an attempt ended; its job goes to the next one, unless what it would go on with was refused."""
+    job_id, number = attempt.job_id, attempt.number
+    try:
+        if isinstance(error.__cause__ or error, ContentMismatch | UntrustedModel):
+            jobs.finish_job(session.trainer, job_id=job_id, attempt=number, state="failed", error=str(error))
+        elif isinstance(error, Exception):
             jobs.finish_attempt(session.trainer, job_id=job_id, attempt=number, state="failed", error=str(error))
-            raise
-        except BaseException:
+        else:
             jobs.finish_attempt(session.trainer, job_id=job_id, attempt=number, state="interrupted")
-            raise
+    except Exception as unreachable:  # the first error is the one to show; the next attempt takes the job over
+        error.add_note(f"attempt {attempt.number} of job {attempt.job_id} could not be ended: {unreachable}")
 
 
 def fail_orphans(session: Session, attempt: Attempt, *, experiment_names: tuple[str, ...]) -> None:

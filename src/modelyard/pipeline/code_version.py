@@ -44,7 +44,7 @@ def find_code_version(workload: Workload) -> CodeVersion:
 
 def hash_sources(source: Path) -> str:
     """sha256 over a module and every module of its package that it imports, directly or not (64 hex digits)."""
-    package = __name__.partition(".")[0] + ".workloads."
+    package = __name__.partition(".")[0] + ".workloads"
     found: dict[str, str] = {}
     waiting = [source]
     while waiting:
@@ -53,12 +53,20 @@ def hash_sources(source: Path) -> str:
             continue
         found[path.name] = sha256_file(path)
         for node in ast.walk(ast.parse(path.read_bytes())):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            waiting += [
-                path.with_name(f"{name.removeprefix(package)}.py") for name in names if name.startswith(package)
-            ]
+            waiting += [path.with_name(f"{name}.py") for name in _imported(node, package)]
     return sha256("".join(f"{name} {digest}\n" for name, digest in sorted(found.items())).encode()).hexdigest()
+
+
+def _imported(node: ast.AST, package: str) -> list[str]:
+    """The modules of ``package`` that a statement may import, by their names in it."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        module = ".".join(filter(None, [package if node.level == 1 else "", node.module]))
+        names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    else:
+        return []
+    return [name.removeprefix(f"{package}.").partition(".")[0] for name in names if name.startswith(f"{package}.")]
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

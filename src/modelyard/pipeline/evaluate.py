@@ -7,16 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from modelyard.data.splits import check_split
 from modelyard.errors import StepFailed
 from modelyard.pipeline.attempt import Attempt
 from modelyard.pipeline.gate import LimitOutcome, Verdict, apply_gate, describe_gate
-from modelyard.pipeline.process import describe_dataset
+from modelyard.pipeline.process import describe_dataset, load_recorded
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets, evaluations, jobs, models, policies
-from modelyard.tracking.datasets import load_dataset, log_input
+from modelyard.tracking.datasets import log_input
 from modelyard.tracking.models import load_model
-from modelyard.tracking.registry import project_stage
+from modelyard.tracking.registry import project_alias, project_stage
 from modelyard.tracking.runs import ActiveRun, is_finished, start_run
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.contract import Processed
@@ -88,6 +89,10 @@ def evaluate_model(
         stage=stage,
         policy_version=policy_version,
     )
+    newest = policies.find_newest_in_stage(
+        session.evaluator, mlflow_model_name=version.mlflow_model_name, stage="candidate"
+    )
+    project_alias(session.mlflow, model_name=version.mlflow_model_name, alias="candidate", version=newest)
     return EvaluationResult(
         evaluation_id=str(recorded.evaluation_id),
         run_url=session.pages.run(experiment_id, recorded.mlflow_run_id),
@@ -164,14 +169,7 @@ def _score(
     workload = request.workload
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
         report("evaluation", 0.1, "loading and verifying the dataset")
-        files = datasets.list_dataset_files(session.evaluator, dataset_id=dataset.dataset_id)
-        tables = load_dataset(
-            session.mlflow,
-            run_id=dataset.mlflow_run_id,
-            files=files,
-            digest=dataset.digest,
-            folder=Path(folder),
-        )
+        tables = load_recorded(session, dataset)
         report("evaluation", 0.3, "loading and verifying the model")
         model_files = models.list_model_files(session.evaluator, mlflow_model_id=version.mlflow_model_id)
         model = load_model(
@@ -183,6 +181,7 @@ def _score(
     log_input(run, describe_dataset(dataset, tables), context="evaluation")
     report("evaluation", 0.5, "scoring the test rows")
     processed = Processed(X=tables.X, y=tables.y, split=tables.split, extra=tables.extra)
+    check_split(processed.split, processed.load_groups(workload.spec.group_column))
     rows = processed.load_rows("test")
     predictions = model.predict(rows[tables.X.column_names])
     metrics = workload.evaluate(rows, predictions, parameters=request.parameters)

@@ -1,10 +1,15 @@
 """Raw data → dataset: a processing run that logs the content once, under its digest."""
 
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mlflow import MlflowException
 
 from modelyard.data.profile import profile_table
 from modelyard.data.schema import describe_schema
 from modelyard.data.splits import dataset_table, split_counts
+from modelyard.errors import RecordLost
 from modelyard.pipeline.attempt import Attempt
 from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.request import CheckedData, TrainingRequest
@@ -14,6 +19,7 @@ from modelyard.tracking.datasets import (
     DatasetTables,
     LoggedDataset,
     RunSource,
+    load_dataset,
     log_dataset_files,
     log_input,
     mlflow_schema,
@@ -69,6 +75,8 @@ def log_dataset(
             )
         else:
             recorded = found
+            report("processing", 0.3, "verifying the dataset that was logged before")
+            load_recorded(session, recorded)
             if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
                 _show(ActiveRun(session.mlflow, recorded.mlflow_run_id, experiment_id), recorded, tables)
                 session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
@@ -178,6 +186,29 @@ def _show(run: ActiveRun, recorded: store.Dataset, tables: DatasetTables) -> Non
         metrics={"num_rows": recorded.num_rows, **{f"{s}_rows": n for s, n in recorded.split_counts.items()}},
         tags={"dataset_version": recorded.version, "dataset_digest": recorded.digest},
     )
+
+
+def load_recorded(session: Session, recorded: store.Dataset) -> DatasetTables:
+    """A recorded dataset's content, each file and the digest verified.
+
+    Raises:
+        ContentMismatch: a file or the content is not what was recorded.
+        RecordLost: MLflow no longer has its run.
+    """
+    files = store.list_dataset_files(session.trainer, dataset_id=recorded.dataset_id)
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+        try:
+            session.mlflow.get_run(recorded.mlflow_run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise RecordLost(
+                f"MLflow has lost run {recorded.mlflow_run_id} with dataset {recorded.name} {recorded.version}; "
+                "restore it from a backup, or train on another dataset (another seed or feature set makes one)"
+            ) from None
+        return load_dataset(
+            session.mlflow, run_id=recorded.mlflow_run_id, files=files, digest=recorded.digest, folder=Path(folder)
+        )
 
 
 def describe_dataset(recorded: store.Dataset, tables: DatasetTables) -> LoggedDataset:

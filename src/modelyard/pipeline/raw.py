@@ -1,7 +1,9 @@
 """Raw data: found once, checked, and kept by content as ``raw/<sha256>/<name>``."""
 
 import json
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -38,6 +40,14 @@ class LocatedData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HashedData:
+    """Located data by content, as it was before anybody read it: ``raw`` is what will be on record."""
+
+    located: LocatedData
+    raw: "RawData"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RawData:
     """Raw data in the store: ``digest`` is the sha256 of the one file, or of the manifest of several."""
 
@@ -66,15 +76,20 @@ def locate_raw(
     """
     spec = workload.spec
     if data is not None:
-        if data.is_dir():
+        try:
+            mode = data.stat().st_mode
+        except FileNotFoundError:
+            raise RawDataNotFound(data) from None
+        except OSError as error:
+            raise RawDataMalformed(data, [f"it cannot be read: {error.strerror}"]) from None
+        if stat.S_ISDIR(mode):
             found = _find_in(data, spec.raw_files)
             if found is None:
-                raise RawDataMalformed(
-                    data, [f"holds none of {', '.join(spec.raw_files)}"], hint="Name the file itself."
-                )
+                names = ", ".join(spec.raw_files)
+                raise RawDataMalformed(data, [f"holds none of {names}"], hint="Name the file itself.")
             return LocatedData(files=(found,), source="file_path", why="named")
-        if not data.is_file():
-            raise RawDataNotFound(data)
+        if not stat.S_ISREG(mode):
+            raise RawDataMalformed(data, ["it is neither a file nor a folder"], hint="Name a file.")
         return LocatedData(files=(data,), source="file_path", why="named")
     found = _find_in(data_dir / spec.name, spec.raw_files) or _find_in(data_dir, spec.raw_files)
     if found is not None:
@@ -93,41 +108,66 @@ def _find_in(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def store_raw(located: LocatedData, *, raw_uri: str) -> RawData:
+def hash_raw(located: LocatedData) -> HashedData:
+    """Hash raw files before they are read, so that what is on record is what was read.
+
+    Raises:
+        RawDataMalformed: a file that cannot be read, a name that is no printable text, or a ``.dvc`` file beside the
+            data that says another md5.
+    """
+    for path in located.files:
+        if not path.name.isprintable():  # nor is a name that is no UTF-8
+            raise RawDataMalformed(repr(path.name)[1:-1], ["its name is no printable text"], hint="Rename the file.")
+    try:
+        files = tuple(RawFile(name=p.name, sha256=sha256_file(p), size_bytes=p.stat().st_size) for p in located.files)
+        dvc_md5 = find_dvc_md5(located.files)
+    except OSError as error:
+        raise RawDataMalformed(error.filename, [f"it cannot be read: {error.strerror}"]) from None
+    digest = files[0].sha256 if len(files) == 1 else sha256(_manifest(files)).hexdigest()
+    raw = RawData(digest=digest, files=files, source=located.source, why=located.why, dvc_md5=dvc_md5)
+    return HashedData(located=located, raw=raw)
+
+
+def store_raw(hashed: HashedData, *, raw_uri: str) -> RawData:
     """Copy raw files into the store by content; a file that is there already is verified, not copied again.
 
     Raises:
         ContentMismatch: the store holds other bytes under that digest.
-        RawDataMalformed: a ``.dvc`` file beside the data says another md5.
+        RawDataMalformed: a file was changed or removed since it was hashed.
     """
-    dvc_md5 = find_dvc_md5(located.files)
     root = Path(unquote(urlparse(raw_uri).path))
-    files = tuple(_store_file(path, root) for path in located.files)
-    digest = files[0].sha256
-    if len(files) > 1:
-        manifest = json.dumps([asdict(file) for file in sorted(files, key=lambda f: f.name)], sort_keys=True)
-        digest = sha256(manifest.encode()).hexdigest()
-        _write(root / digest / "manifest.json", manifest.encode())
-    return RawData(digest=digest, files=files, source=located.source, why=located.why, dvc_md5=dvc_md5)
+    for path, file in zip(hashed.located.files, hashed.raw.files, strict=True):
+        _store_file(path, file, root)
+    if len(hashed.raw.files) > 1:
+        _write(root / hashed.raw.digest / "manifest.json", _manifest(hashed.raw.files))
+    return hashed.raw
 
 
-def _store_file(path: Path, root: Path) -> RawFile:
-    digest = sha256_file(path)
-    target = root / digest / path.name
+def _manifest(files: Sequence[RawFile]) -> bytes:
+    return json.dumps(
+        [asdict(file) for file in sorted(files, key=lambda f: (f.name, f.sha256))], sort_keys=True
+    ).encode()
+
+
+def _store_file(path: Path, file: RawFile, root: Path) -> None:
+    target = root / file.sha256 / file.name
     if target.is_file():
         found = sha256_file(target)
-        if found != digest:
-            raise ContentMismatch(str(target), expected=digest, found=found)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part, path.open("rb") as source:
-            shutil.copyfileobj(source, part, 1 << 20)
-        found = sha256_file(Path(part.name))
-        if found != digest:
-            Path(part.name).unlink()
-            raise ContentMismatch(str(path), expected=digest, found=f"{found} (it was changed while being read)")
-        Path(part.name).replace(target)
-    return RawFile(name=path.name, sha256=digest, size_bytes=target.stat().st_size)
+        if found != file.sha256:
+            raise ContentMismatch(str(target), expected=file.sha256, found=found)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent) as part:
+        try:
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, part, 1 << 20)
+        except FileNotFoundError:
+            raise RawDataMalformed(path, ["it was removed while it was being used"], hint="Put it back.") from None
+        part.flush()
+        if sha256_file(Path(part.name)) != file.sha256:
+            raise RawDataMalformed(path, ["it was changed while it was being used"], hint="Run the command again.")
+        if not target.is_file():
+            Path(part.name).chmod(0o400)
+            os.link(part.name, target)
 
 
 def _write(path: Path, content: bytes) -> None:

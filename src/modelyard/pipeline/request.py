@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from modelyard.data.profile import count_infinite
 from modelyard.data.splits import check_split
-from modelyard.errors import BadInput, InvalidParameter
+from modelyard.errors import BadInput, InvalidParameter, RawDataMalformed
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.raw import LocatedData, locate_raw
+from modelyard.pipeline.raw import HashedData, hash_raw, locate_raw
 from modelyard.workloads.contract import Parameters, Processed, Workload
 from modelyard.workloads.registry import build_parameters, get_workload
 
@@ -60,7 +62,7 @@ class TrainingRequest:
 class CheckedData:
     """Raw data that was read and processed without an error."""
 
-    located: LocatedData
+    hashed: HashedData
     processed: Processed
 
 
@@ -112,16 +114,21 @@ def _read_config(workload: Workload, config: str | None) -> tuple[str | None, di
         model_type, values = workload.spec.configs[config]
         return model_type, dict(values)
     path = Path(config)
-    if not path.is_file():
-        shipped = ", ".join(workload.spec.configs) or "none"
-        raise BadInput(f"there is no config file {config}; configs that ship with {workload.spec.name}: {shipped}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        shipped = ", ".join(workload.spec.configs) or "none"
+        raise BadInput(
+            f"the config file {config} cannot be read ({error.strerror}); "
+            f"configs that ship with {workload.spec.name}: {shipped}"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is no YAML file: {str(error).splitlines()[0]}") from None
+        raise BadInput(f"{path} is no YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise BadInput(f"{path} must hold parameter names with values, e.g. 'learning_rate: 0.1'")
     model_type = content.pop("model_type", None)
+    if not isinstance(model_type, str | None):
+        raise BadInput(f"{path}: model_type must be a name, not {model_type!r}")
     return model_type, content
 
 
@@ -149,10 +156,13 @@ def check_data(
     """
     workload = request.workload
     located = locate_raw(workload, data=data, data_dir=data_dir, folder=folder, report=report)
+    hashed = hash_raw(located)
     raw = workload.load_raw(located.files, parameters=request.parameters)
-    processed = workload.process(raw, parameters=request.parameters)
-    groups = None
-    if workload.spec.group_column is not None and processed.extra is not None:
-        groups = processed.extra.column(workload.spec.group_column)
-    check_split(processed.split, groups)
-    return CheckedData(located=located, processed=processed)
+    with np.errstate(all="ignore"):  # what overflows is found below, and named
+        processed = workload.process(raw, parameters=request.parameters)
+    infinite = {**count_infinite(processed.X), **count_infinite(processed.y)}
+    if infinite:
+        problems = [f"{name} becomes infinite in {count:,} rows" for name, count in infinite.items()]
+        raise RawDataMalformed(located.files[0], problems, hint="Some of its numbers are too large or too small.")
+    check_split(processed.split, processed.load_groups(workload.spec.group_column))
+    return CheckedData(hashed=hashed, processed=processed)

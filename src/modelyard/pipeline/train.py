@@ -17,7 +17,7 @@ from modelyard.tracking.models import log_model
 from modelyard.tracking.registry import register
 from modelyard.tracking.runs import ActiveRun, list_job_runs, start_run
 from modelyard.tracking.server import get_or_create_experiment
-from modelyard.workloads.contract import SPLITS, Workload
+from modelyard.workloads.contract import SPLITS
 
 MODEL_ARTIFACT = "model"
 
@@ -43,9 +43,9 @@ class RegistrationResult:
     url: str
 
 
-def build_contract(workload: Workload, *, request: TrainingRequest) -> Contract:
-    """What a training run of this workload must have logged."""
-    spec = workload.spec
+def build_contract(request: TrainingRequest, *, dataset_digest: str) -> Contract:
+    """What a training run of this request must have logged, and on which dataset."""
+    spec = request.workload.spec
     return Contract(
         params=(
             "model_type",
@@ -56,7 +56,11 @@ def build_contract(workload: Workload, *, request: TrainingRequest) -> Contract:
             "data_source",
             *type(request.parameters).model_fields,
         ),
-        metrics=tuple(f"{split}_{metric.name}" for split in ("train", "test") for metric in spec.metrics),
+        metrics=tuple(
+            f"{of}_{metric.name}"
+            for of in ("train", "test", *(f"baseline_{name}" for name in spec.baselines))
+            for metric in spec.metrics
+        ),
         tags=(
             ("run_type", "training"),
             ("stage", "training"),
@@ -64,7 +68,10 @@ def build_contract(workload: Workload, *, request: TrainingRequest) -> Contract:
             ("task", str(spec.task)),
             ("policy_id", spec.policy_id),
             ("dataset_version", None),
+            ("dataset_digest", dataset_digest),
         ),
+        artifacts=spec.artifacts,
+        dataset_digest=dataset_digest,
     )
 
 
@@ -85,7 +92,7 @@ def train_model(
     """
     spec = request.workload.spec
     experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
-    run_id = _find_finished(session, request, attempt)
+    run_id = _find_finished(session, request, dataset, attempt)
     resumed = run_id is not None
     if run_id is None:
         tags = request.tags(user=session.person.info.user) | {
@@ -129,11 +136,15 @@ def train_model(
     )
 
 
-def _find_finished(session: Session, request: TrainingRequest, attempt: Attempt) -> str | None:
+def _find_finished(
+    session: Session, request: TrainingRequest, dataset: datasets.Dataset, attempt: Attempt
+) -> str | None:
+    """The run that an earlier attempt has finished, on this very dataset and with this very code."""
     if not attempt.resumed:
         return None
+    same = request.tags(user=session.person.info.user) | {"run_type": "training", "dataset_digest": dataset.digest}
     runs = list_job_runs(session.mlflow, job_id=str(attempt.job_id), experiment_names=[request.mlflow_experiment])
-    finished = [r.info.run_id for r in runs if r.info.status == "FINISHED" and r.data.tags["run_type"] == "training"]
+    finished = [r.info.run_id for r in runs if r.info.status == "FINISHED" and same.items() <= r.data.tags.items()]
     return finished[-1] if finished else None
 
 
@@ -216,7 +227,9 @@ def register_model(
     with models.lock_registration(session.trainer, mlflow_run_id=run_id):
         recorded = models.find_model_version_by_run(session.trainer, mlflow_run_id=run_id)
         if recorded is None:
-            checked = check_contract(session.mlflow, run_id, contract=build_contract(request.workload, request=request))
+            checked = check_contract(
+                session.mlflow, run_id, contract=build_contract(request, dataset_digest=dataset.digest)
+            )
             jobs.check_attempt(session.trainer, job_id=attempt.job_id, attempt=attempt.number)
             with deferred_interrupts():
                 recorded = _register(session, request, checked, dataset=dataset, attempt=attempt)
@@ -232,9 +245,17 @@ def _register(
 ) -> models.ModelVersion:
     spec = request.workload.spec
     tags = {"stage": "none", "workload": spec.name, "policy_id": spec.policy_id, "dataset_digest": dataset.digest}
-    version = register(
-        session.mlflow, model_name=spec.model_name, run_id=checked.run_id, model_id=checked.model_id, tags=tags
-    )
+    while True:
+        version = register(
+            session.mlflow, model_name=spec.model_name, run_id=checked.run_id, model_id=checked.model_id, tags=tags
+        )
+        known = models.find_model_version(
+            session.trainer, mlflow_model_name=spec.model_name, mlflow_model_version=version
+        )
+        if known is None:
+            break
+        # MLflow counts from 1 again after a registered model was deleted; a number on record is never used twice
+        session.mlflow.delete_model_version(spec.model_name, version)
     return models.record_model_version(
         session.trainer,
         mlflow_model_name=spec.model_name,

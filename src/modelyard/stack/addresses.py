@@ -42,6 +42,8 @@ class Addresses:
             # MLflow's own defaults try a server that is gone for about four minutes
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+            "NO_PROXY": "localhost,127.0.0.1",
+            "no_proxy": "localhost,127.0.0.1",
             "PGHOST": self.database_host,
             "PGPORT": str(PORT),
             "PGDATABASE": DATABASE,

@@ -11,9 +11,19 @@ from modelyard.stack.accounts import Account, ensure_service_account, get_caller
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.binaries import find_programs, provide_programs, read_version
 from modelyard.stack.bootstrap import bootstrap, name_person
-from modelyard.stack.home import Home, Report, check_home, check_owner, create_home, find_home, hold_home, refuse_errors
+from modelyard.stack.home import (
+    Home,
+    Report,
+    check_disk,
+    check_home,
+    check_owner,
+    create_home,
+    find_home,
+    hold_home,
+    refuse_errors,
+)
 from modelyard.stack.mlflow_server import MlflowServer
-from modelyard.stack.ports import find_free_port
+from modelyard.stack.ports import check_port, find_free_port
 from modelyard.stack.postgres import Postgres
 from modelyard.stack.processes import bound_log
 from modelyard.stack.sockets import drop_socket_folder, provide_socket_folder
@@ -40,11 +50,13 @@ def up(settings: Settings, report: Report) -> Addresses:
     home = find_home(settings)
     running = _find_answering(home)
     if running is not None:
+        check_disk(home, min_free_mb=settings.min_free_mb)
         return running
     get_caller()
     if home.reason:
         report(f"the stack's folder is {home.path}: {home.reason}")
     check_home(home, min_free_mb=settings.min_free_mb)
+    check_port(settings.mlflow_port)
     account = ensure_service_account()
     create_home(home, account)
     with refuse_errors(home), hold_home(home, report):

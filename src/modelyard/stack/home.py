@@ -84,7 +84,10 @@ def find_home(settings: Settings) -> Home:
     Raises:
         HomeRefused: the folder was named and cannot be entered.
     """
-    usual = settings.home_dir().resolve()
+    named = settings.home_dir()
+    with refuse_errors(Home(named)):
+        usual = named.resolve()
+        usual.exists()  # raises where the folder above it is closed to us
     if os.geteuid() != 0 or can_enter(usual.parent, find_service_account()):
         return Home(usual)
     closed = next(part for part in reversed(usual.parents) if not can_enter(part, find_service_account()))
@@ -111,9 +114,18 @@ def check_home(home: Home, *, min_free_mb: int) -> None:
             _check_layout(home)
             _check_postgres(home)
         _check_writable(path)
-        free_bytes = shutil.disk_usage(_nearest(path)).free
+        check_disk(home, min_free_mb=min_free_mb)
+
+
+def check_disk(home: Home, *, min_free_mb: int) -> None:
+    """Refuse a disk that is nearly full.
+
+    Raises:
+        DiskTooSmall: less than ``min_free_mb`` MiB are free.
+    """
+    free_bytes = shutil.disk_usage(_nearest(home.path)).free
     if free_bytes < min_free_mb * 2**20:
-        raise DiskTooSmall(path, free_bytes=free_bytes, needed_bytes=min_free_mb * 2**20)
+        raise DiskTooSmall(home.path, free_bytes=free_bytes, needed_bytes=min_free_mb * 2**20)
 
 
 @contextmanager

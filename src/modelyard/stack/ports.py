@@ -23,6 +23,22 @@ def find_free_port(wanted: Iterable[int]) -> int:
     raise ServiceFailed(f"ports {first} to {candidates[-1]} are all taken; name a free one with MODELYARD_MLFLOW_PORT")
 
 
+def check_port(port: int) -> None:
+    """Refuse a port that this user may not use.
+
+    Raises:
+        ServiceFailed: it is reserved for root.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+        try:
+            server.bind(("127.0.0.1", port))
+        except PermissionError:
+            text = f"port {port} is reserved for root; name another one with MODELYARD_MLFLOW_PORT"
+            raise ServiceFailed(text) from None
+        except OSError:
+            return  # taken, and another one is found
+
+
 def is_taken(port: int) -> bool:
     """Whether a program answers on this port of localhost, or holds it."""
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):

@@ -61,6 +61,9 @@ class Postgres:
             ServiceFailed: initdb failed, with its message.
         """
         if self.home.data.exists():
+            with refuse_errors(self.home):  # a copy or a chmod of the folder may have changed them
+                give_folder(self.home.data, self.account)
+                self.home.data.chmod(0o700)
             return
         unfinished = self.home.path / "postgres.unfinished"
         with refuse_errors(self.home):

@@ -158,8 +158,13 @@ def _next_version(connection: Connection, name: str, schema: Any) -> str:
     version = find_value(
         connection,
         """
-        SELECT CASE WHEN schema = %(schema)s THEN format('%%s.%%s.0', number[1], number[2] + 1)
-                    ELSE format('%%s.0.0', number[1] + 1) END
+        SELECT CASE
+            -- whether a column has nulls is no part of what it is
+            WHEN (SELECT jsonb_agg(c - 'nullable') FROM jsonb_array_elements(schema) AS c)
+                = (SELECT jsonb_agg(c - 'nullable') FROM jsonb_array_elements(%(schema)s) AS c)
+            THEN format('%%s.%%s.0', number[1], number[2] + 1)
+            ELSE format('%%s.0.0', number[1] + 1)
+        END
         FROM exp.datasets, LATERAL (
             SELECT CASE WHEN version ~ '^[0-9]{1,6}([.][0-9]{1,6}){2}$'
                         THEN string_to_array(version, '.')::integer[] END AS number

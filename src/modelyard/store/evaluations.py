@@ -51,7 +51,7 @@ def record_evaluation(
     dataset_id: UUID,
     gate: Any,
     metrics: Mapping[str, float | None],
-    baselines: Mapping[str, Any],
+    baselines: Mapping[str, Mapping[str, float | None]],
     limits: Sequence[Any],
     reasons: Sequence[str],
     mlflow_run_id: str,
@@ -63,6 +63,7 @@ def record_evaluation(
     Args:
         gate: the limits as declared, a JSON value.
         metrics: name → number; a number that is not finite is stored as null.
+        baselines: baseline → its metrics, likewise.
         limits: the outcome of each limit.
         reasons: why it is refused; the model version has passed exactly if there are none.
         baseline_policy_version_id: the policy version that it was compared with, if any.
@@ -78,7 +79,7 @@ def record_evaluation(
         "gate_sha256": hash_json(gate),
         "baseline_policy_version_id": baseline_policy_version_id,
         "metrics": Jsonb({name: _finite(value) for name, value in metrics.items()}),
-        "baselines": Jsonb(dict(baselines)),
+        "baselines": Jsonb({name: {m: _finite(v) for m, v in values.items()} for name, values in baselines.items()}),
         "limits": Jsonb(list(limits)),
         "reasons": Jsonb(list(reasons)),
         "passed": not reasons,

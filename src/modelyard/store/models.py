@@ -136,18 +136,24 @@ def get_model_version(connection: Connection, *, mlflow_model_name: str, mlflow_
     Raises:
         RecordNotFound: there is none.
     """
-    found = find_row(
-        connection,
-        """
-        SELECT {columns} FROM exp.model_versions
-        WHERE mlflow_model_name = %(name)s AND mlflow_model_version = %(version)s
-        """,
-        {"name": mlflow_model_name, "version": mlflow_model_version},
-        row=ModelVersion,
+    found = find_model_version(
+        connection, mlflow_model_name=mlflow_model_name, mlflow_model_version=mlflow_model_version
     )
     if found is None:
         raise RecordNotFound(f"{mlflow_model_name} version {mlflow_model_version} was not registered by modelyard")
     return found
+
+
+def find_model_version(
+    connection: Connection, *, mlflow_model_name: str, mlflow_model_version: str
+) -> ModelVersion | None:
+    """The recorded model version of this number."""
+    query = """
+        SELECT {columns} FROM exp.model_versions
+        WHERE mlflow_model_name = %(name)s AND mlflow_model_version = %(version)s
+    """
+    values = {"name": mlflow_model_name, "version": mlflow_model_version}
+    return find_row(connection, query, values, row=ModelVersion)
 
 
 def find_model_version_by_run(connection: Connection, *, mlflow_run_id: str) -> ModelVersion | None:

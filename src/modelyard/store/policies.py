@@ -119,6 +119,20 @@ def resolve_policy(connection: Connection, *, policy_id: str) -> LivePolicy:
     return live
 
 
+def find_newest_in_stage(connection: Connection, *, mlflow_model_name: str, stage: Stage) -> str | None:
+    """The highest version of a registered model that is in this stage, or None."""
+    found: str | None = find_value(
+        connection,
+        """
+        SELECT mlflow_model_version FROM exp.stages
+        WHERE mlflow_model_name = %(name)s AND stage = %(stage)s
+        ORDER BY mlflow_model_version::integer DESC LIMIT 1
+        """,
+        {"name": mlflow_model_name, "stage": stage},
+    )
+    return found
+
+
 def get_stage(connection: Connection, *, mlflow_model_name: str, mlflow_model_version: str) -> Stage:
     """The stage of a model version.
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -94,8 +95,9 @@ def log_model(
             )
             files = hash_folder(root)
             client.log_model_artifacts(logged.model_id, str(root))
-    except mlflow.MlflowException as error:
-        client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
+    except BaseException as error:
+        with suppress(Exception):  # the first error is the one to show
+            client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
         if isinstance(error.__cause__, UntrustedTypesFoundException) or "skops_trusted_types" in str(error):
             raise UntrustedModel(f"the model cannot be stored: {error}") from error
         raise

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import mlflow
 from mlflow import MlflowClient
 
-_PROJECTED_ALIASES = ("candidate", "production")
-
 
 def find_registered(client: MlflowClient, *, model_name: str, run_id: str) -> str | None:
     """The version of ``model_name`` that came from a run, or None."""
@@ -38,9 +36,15 @@ def register(client: MlflowClient, *, model_name: str, run_id: str, model_id: st
 def project_stage(
     client: MlflowClient, *, model_name: str, version: str, stage: str, policy_version: int | None
 ) -> None:
-    """Show a stage in MLflow: the tag ``stage``, the policy version's number, and the alias of that name."""
+    """Show a version's stage in MLflow: the tag ``stage`` and the policy version's number."""
     client.set_model_version_tag(model_name, version, "stage", stage)
     if policy_version is not None:
         client.set_model_version_tag(model_name, version, "policy_version", str(policy_version))
-    if stage in _PROJECTED_ALIASES:
-        client.set_registered_model_alias(model_name, stage, version)
+
+
+def project_alias(client: MlflowClient, *, model_name: str, alias: str, version: str | None) -> None:
+    """Let an alias name this version, or nothing."""
+    if version is None:
+        client.delete_registered_model_alias(model_name, alias)
+    else:
+        client.set_registered_model_alias(model_name, alias, version)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelStatus, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.utils.time import get_current_time_millis
 
@@ -116,6 +116,10 @@ def is_finished(client: MlflowClient, run_id: str) -> bool:
 
 
 def fail_orphan(client: MlflowClient, run_id: str, *, reason: str) -> None:
-    """End a run whose writer died, with the reason as a tag."""
+    """End a run whose writer died, with the reason as a tag, and the models that it was logging."""
+    outputs = client.get_run(run_id).outputs
+    for output in outputs.model_outputs if outputs else []:
+        if client.get_logged_model(output.model_id).status == LoggedModelStatus.PENDING:
+            client.finalize_logged_model(output.model_id, LoggedModelStatus.FAILED)
     client.set_tag(run_id, "modelyard.orphan", reason)
     client.set_terminated(run_id, "FAILED")

@@ -88,8 +88,8 @@ spec = WorkloadSpec(
     raw_files=("cal_housing.data", "housing.csv", "california_housing.csv"),
     targets=(TARGET,),
     gate=(Limit("rmse", "<=", 0.70), Limit("r2", ">=", 0.60), Limit("rmse", "<=", 0.95, of="linear")),
-    mlflow_experiment="california_housing_price",
-)
+    mlflow_experiment="california_housing_price", artifacts=("plots/residuals.png", "plots/predicted_vs_true.png"),
+)  # fmt: skip
 
 
 def download(folder: Path, /) -> list[Path]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelyard.errors import BadInput
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -79,7 +81,8 @@ class WorkloadSpec:
         targets: column names of y.
         gate: the limits that an evaluation applies on the test rows.
         mlflow_experiment: MLflow experiment of its training and evaluation runs.
-        group_column: column whose values must not be on both sides of a split, or None.
+        group_column: column of extra whose values must not be on both sides of a split, or None.
+        artifacts: artifact paths that every training must have logged.
     """
 
     name: str
@@ -94,6 +97,7 @@ class WorkloadSpec:
     mlflow_experiment: str
     configs: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     group_column: str | None = None
+    artifacts: tuple[str, ...] = ()
 
     @property
     def primary_metric(self) -> Metric:
@@ -138,6 +142,18 @@ class Processed:
             for name in table.column_names:
                 rows = rows.append_column(name, table[name])
         return rows.take(np.flatnonzero(np.isin(np.asarray(self.split), splits))).to_pandas()
+
+    def load_groups(self, column: str | None) -> "pa.ChunkedArray[Any] | None":
+        """The group of each row; None where no group column is declared.
+
+        Raises:
+            BadInput: the declared column is not in ``extra``.
+        """
+        if column is None:
+            return None
+        if self.extra is None or column not in self.extra.column_names:
+            raise BadInput(f"the group column {column!r} is declared and process returns no such column in extra")
+        return self.extra[column]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -151,23 +152,28 @@ def _manifest(files: Sequence[RawFile]) -> bytes:
 
 def _store_file(path: Path, file: RawFile, root: Path) -> None:
     target = root / file.sha256 / file.name
-    if target.is_file():
-        found = sha256_file(target)
-        if found != file.sha256:
-            raise ContentMismatch(str(target), expected=file.sha256, found=found)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent) as part:
-        try:
-            with path.open("rb") as source:
-                shutil.copyfileobj(source, part, 1 << 20)
-        except FileNotFoundError:
-            raise RawDataMalformed(path, ["it was removed while it was being used"], hint="Put it back.") from None
-        part.flush()
-        if sha256_file(Path(part.name)) != file.sha256:
-            raise RawDataMalformed(path, ["it was changed while it was being used"], hint="Run the command again.")
-        if not target.is_file():
+    try:
+        if target.is_file():
+            found = sha256_file(target)
+            if found != file.sha256:
+                raise ContentMismatch(str(target), expected=file.sha256, found=found)
+            _check_unchanged(path, path, file)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent) as part, path.open("rb") as source:
+            shutil.copyfileobj(source, part, 1 << 20)
+            part.flush()
+            _check_unchanged(path, Path(part.name), file)
             Path(part.name).chmod(0o400)
-            os.link(part.name, target)
+            with suppress(FileExistsError):  # another process has stored the same bytes meanwhile
+                os.link(part.name, target)
+    except FileNotFoundError:
+        raise RawDataMalformed(path, ["it was removed while it was being used"], hint="Put it back.") from None
+
+
+def _check_unchanged(path: Path, copy: Path, file: RawFile) -> None:
+    if sha256_file(copy) != file.sha256:
+        raise RawDataMalformed(path, ["it was changed while it was being used"], hint="Run the command again.")
 
 
 def _write(path: Path, content: bytes) -> None:

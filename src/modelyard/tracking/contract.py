@@ -30,7 +30,6 @@ class CheckedRun:
     """A training run that meets its contract."""
 
     run_id: str
-    experiment_id: str
     model_id: str
     metrics: dict[str, float]
 
@@ -77,6 +76,4 @@ def check_contract(client: MlflowClient, run_id: str, *, contract: Contract) -> 
         missing.append("a signature of its model")
     if missing:
         raise ContractNotMet(run_id, missing)
-    return CheckedRun(
-        run_id=run_id, experiment_id=run.info.experiment_id, model_id=model_id, metrics=dict(run.data.metrics)
-    )
+    return CheckedRun(run_id=run_id, model_id=model_id, metrics=dict(run.data.metrics))

@@ -30,7 +30,7 @@ class Pages:
     ui_url: str
 
     def run(self, experiment_id: str, run_id: str) -> str:
-        return f"{self._at(f'/experiments/{experiment_id}/runs/{run_id}')}"
+        return self._at(f"/experiments/{experiment_id}/runs/{run_id}")
 
     def experiment(self, experiment_id: str) -> str:
         return self._at(f"/experiments/{experiment_id}/runs")

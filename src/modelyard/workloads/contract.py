@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelyard.data.splits import SPLITS as SPLITS
 from modelyard.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from matplotlib.figure import Figure
-
-SPLITS = ("train", "validation", "test")
 
 
 class Task(StrEnum):

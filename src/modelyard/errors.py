@@ -24,6 +24,9 @@ ModelyardError                    exit code 1
 ├── PolicyVersionRefused          a policy does not take this model version
 ├── RecordLost                    MLflow no longer has what the database names
 ├── WorkHeld                      exit code 2: another process does this very work now
+├── JobRefused                    exit code 2: a job cannot be cancelled or tried again as it is
+├── JobFailed                     a job that was followed has failed or was cancelled
+├── FollowingStopped              exit code 130: by Ctrl-C, and the job goes on
 ├── AttemptLost                   another attempt has taken this job over
 └── StepFailed                    a step of the pipeline ended in an error
 """
@@ -173,6 +176,22 @@ class WorkHeld(ModelyardError):
     """Another process does this very work now."""
 
     exit_code = 2
+
+
+class JobRefused(ModelyardError):
+    """A job is in a state in which this cannot be done with it."""
+
+    exit_code = 2
+
+
+class JobFailed(ModelyardError):
+    """A job that was followed has failed, or was cancelled."""
+
+
+class FollowingStopped(ModelyardError):
+    """Whoever followed a job follows it no more; the job goes on."""
+
+    exit_code = 130
 
 
 class AttemptLost(ModelyardError):

@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("data"), description="where workloads look for raw data that was not named")
     mlflow_port: int = Field(default=5000, ge=1, le=65535, description="port of MLflow on 127.0.0.1")
     min_free_mb: int = Field(default=1024, ge=0, description="free disk in MiB below which nothing is started")
+    claim_s: float = Field(
+        default=60, ge=1, le=3600, description="a worker not heard from for so many seconds loses its job to another"
+    )
+    retry_pause_s: float = Field(
+        default=5, ge=0, le=600, description="seconds before a job's second attempt; four times that before its third"
+    )
 
     def home_dir(self) -> Path:
         """The embedded stack's folder, absolute: as set, else ``.modelyard`` in a clone, else the user's."""

@@ -41,21 +41,33 @@ def test_make_alone_lists_every_target():
     assert set(re.findall(r"^  make ([a-z-]+) ", printed, re.M)) == list_targets()
 
 
+def list_commands() -> set[str]:
+    """Every command as it is called: ``train``, ``jobs list``, …"""
+    root = typer.main.get_command(app)
+    found = set()
+    for name, command in root.commands.items():
+        found |= {f"{name} {sub}" for sub in command.commands} if hasattr(command, "commands") else {name}
+    return found
+
+
 def test_every_target_and_command_that_a_page_names_exists():
-    targets, commands = list_targets(), set(typer.main.get_command(app).commands)
+    targets, commands = list_targets(), list_commands()
+    first_words = {command.partition(" ")[0] for command in commands}
+    groups = {command.partition(" ")[0] for command in commands if " " in command}
     for page in PAGES:
         text = page.read_text()
         code = "\n".join(re.findall(r"```.*?```", text, re.S) + re.findall(r"`[^`\n]+`", text))
         named = set(re.findall(r"\bmake ([a-z][a-z-]+)", code))
         assert named <= targets, f"{page.name} names targets that the Makefile lacks"
         called = set(re.findall(r"\bmodelyard ([a-z][a-z-]+)", code))
+        assert called <= first_words, f"{page.name} names commands that do not exist"
+        called = set(re.findall(rf"\bmodelyard ((?:{'|'.join(groups)}) [a-z][a-z-]+)", code))
         assert called <= commands, f"{page.name} names commands that do not exist"
 
 
 def test_every_command_is_documented():
-    commands = set(typer.main.get_command(app).commands)
     text = "\n".join(page.read_text() for page in PAGES)
-    assert {name for name in commands if f"modelyard {name}" not in text} == set()
+    assert {name for name in list_commands() if f"modelyard {name}" not in text} == set()
 
 
 def test_every_link_between_pages_leads_somewhere():

@@ -5,7 +5,7 @@ import re
 from modelyard.store.migration_files import find_sql_folder, list_migrations
 from modelyard.store.statements import split_statements
 
-VERBS = {"create", "alter", "drop", "grant", "revoke", "rename", "secure", "fill"}
+VERBS = {"create", "alter", "drop", "extend", "grant", "queue", "revoke", "rename", "secure", "fill"}
 ENDS_A_TRANSACTION = re.compile(r"(BEGIN|COMMIT|ROLLBACK|START|END|SAVEPOINT|VACUUM)\b", re.IGNORECASE)
 
 

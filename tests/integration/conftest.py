@@ -19,7 +19,7 @@ from modelyard.stack.binaries import provide_programs
 from modelyard.stack.home import Home, create_home, give_folder
 from modelyard.stack.postgres import Postgres, stop_server
 from modelyard.stack.sockets import provide_socket_folder
-from modelyard.store import datasets, evaluations, jobs, models, policies
+from modelyard.store import attempts, datasets, evaluations, jobs, models, policies
 from modelyard.store.connections import connect
 from modelyard.store.migration_files import find_sql_folder
 from modelyard.store.migrations import migrate
@@ -159,7 +159,8 @@ def shared_database(cluster: Cluster, template: str) -> Iterator[Database]:
         records = Records(database)
         records.policy_version()
         job_id = jobs.submit_job(records.trainer, kind="train", arguments={})
-        jobs.begin_attempt(records.trainer, job_id=job_id, worker="w")
+        attempts.begin_attempt(records.trainer, job_id=job_id, worker="w", claim_s=60)
+        jobs.submit_job(records.trainer, kind="evaluate", arguments={}, parent_job_id=job_id)
         yield database
 
 

@@ -1,14 +1,11 @@
 """Who may do what: each rule of the role matrix, by breaking it as that role."""
 
-import subprocess
-from contextlib import ExitStack
+import re
 
 import pytest
 from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
-from modelyard.errors import ServiceFailed
-from modelyard.store.connections import connect, find_value
-from modelyard.store.migrations import check_migrations, migrate
+from modelyard.store.connections import find_value
 
 PERSONS = ("alice_viewer", "alice_trainer", "alice_promoter", "alice_approver")
 SERVICES = ("mlflow", "trainer", "evaluator", "reader", "backup", "application")
@@ -17,17 +14,55 @@ IMMUTABLE = (
     "datasets", "dataset_files", "model_files", "model_versions", "policy_versions", "evaluations",
     "stage_transitions",
 )  # fmt: skip
-TABLES = (*IMMUTABLE, "policies", "jobs", "attempts", "schema_migrations")
+TABLES = (*IMMUTABLE, "policies", "jobs", "attempts", "schema_migrations", "queue_migrations")
 ANY_COLUMN = {
     "datasets": "name", "dataset_files": "path", "model_files": "path", "model_versions": "workload",
     "policy_versions": "version", "evaluations": "passed", "stage_transitions": "reason", "policies": "policy_id",
-    "jobs": "state", "attempts": "state", "schema_migrations": "name",
+    "jobs": "state", "attempts": "state", "schema_migrations": "name", "queue_migrations": "name",
 }  # fmt: skip
 
 SUBMIT = "SELECT exp.submit_job('train', '{}', repeat('a', 64), gen_random_uuid())"
+SUBMIT_CHILD = """
+    SELECT exp.submit_job('process', '{}', repeat('b', 64), gen_random_uuid(),
+        parent_job_id => (SELECT job_id FROM exp.job_states WHERE kind = 'train'))"""
 RESOLVE = "SELECT exp.resolve_policy('houses_policy')"
 ADD = "SELECT exp.add_policy_version('houses_policy', 'houses_model', '1')"
-BEGIN = "SELECT exp.begin_attempt((SELECT job_id FROM exp.job_states LIMIT 1), 'w')"
+TRAINING, EVALUATION = (f"(SELECT job_id FROM exp.job_states WHERE kind = '{kind}')" for kind in ("train", "evaluate"))
+BEGIN_TRAINING, BEGIN_EVALUATION = (f"SELECT exp.begin_attempt({job}, 'w', 60)" for job in (TRAINING, EVALUATION))
+# what a worker may do with the first attempt of a job that it has begun
+ATTEMPT = (
+    "hold_attempt({job}, 1)",
+    "renew_claim({job}, 1, 60)",
+    "report_progress({job}, 1, 'training', 0.5, 'fitting')",
+    "report_result({job}, 1, 'dataset', '{{}}')",
+    "keep_result({job}, 1, '{{}}')",
+    "finish_attempt({job}, 1, 'failed', 'no disk')",
+    "finish_job({job}, 1, 'succeeded', '{{}}', NULL)",
+)
+OF_TRAINING, OF_EVALUATION = (
+    [f"SELECT exp.{call.format(job=job)}" for call in ATTEMPT] for job in (TRAINING, EVALUATION)
+)
+SWEEP = "SELECT exp.sweep_jobs(60)"
+TIDY = f"SELECT exp.tidy_job({TRAINING}, 1)"
+CANCEL, RETRY = (f"SELECT exp.{verb}_job({EVALUATION})" for verb in ("cancel", "retry"))
+INTERNAL = (
+    "SELECT exp.name_worker_role('train')",
+    f"SELECT exp.dispatch_job({TRAINING})",
+    f"SELECT exp.end_job({TRAINING}, 'failed', 'no disk', false)",
+    f"SELECT exp.pass_on_job({TRAINING}, 'no disk', 0, false)",
+    f"SELECT exp.hold_running_attempt({TRAINING}, 1)",
+)
+QUEUE = [
+    f"SET LOCAL search_path = queue; {statement}"  # the library's triggers look for their tables there
+    for statement in (
+        "TABLE queue.procrastinate_jobs",
+        "INSERT INTO queue.procrastinate_jobs (queue_name, task_name) VALUES ('trainer', 'run_job')",
+        "UPDATE queue.procrastinate_jobs SET priority = 1",
+        "DELETE FROM queue.procrastinate_jobs",
+        "SELECT queue.procrastinate_fetch_job_v2(ARRAY['trainer']::varchar[], NULL)",
+        "SELECT queue.procrastinate_register_worker_v1()",
+    )
+]
 HASHES = "SELECT mlflow_model_id, path, sha256, size_bytes FROM exp.model_files"
 INSERT_EVALUATION = """
     INSERT INTO exp.evaluations (mlflow_model_name, mlflow_model_version, dataset_id, gate, gate_sha256, metrics,
@@ -45,25 +80,36 @@ PUT_LIVE = "UPDATE exp.policies SET live_policy_version_id = (SELECT policy_vers
 ALLOWED = [
     ("mlflow", "CREATE TABLE runs (run_id text)"),
     ("trainer", INSERT_MODEL_FILE),
-    ("trainer", SUBMIT),
-    ("trainer", BEGIN),
+    ("trainer", BEGIN_TRAINING),
+    *[("trainer", call) for call in OF_TRAINING],
     ("evaluator", INSERT_EVALUATION),
     ("evaluator", ADD),
-    ("evaluator", SUBMIT),
-    ("evaluator", BEGIN),
+    *[("evaluator", f"{BEGIN_EVALUATION}; {call}") for call in OF_EVALUATION],
+    *[(role, call) for role in ("trainer", "evaluator") for call in (SUBMIT, SWEEP, TIDY, *QUEUE)],
+    ("trainer", SUBMIT_CHILD),
     ("application", HASHES),
-    ("alice_trainer", SUBMIT),
+    *[("alice_trainer", call) for call in (SUBMIT, CANCEL, f"{CANCEL}; {RETRY}")],
+    ("backup", "TABLE queue.procrastinate_jobs"),
     *[(role, f"TABLE exp.{view}") for role in ("trainer", "evaluator", "reader", "backup", *PERSONS) for view in VIEWS],
     *[(role, f"TABLE exp.{table}") for role in ("trainer", "evaluator", "backup", *PERSONS) for table in TABLES],
 ]
 
 FORBIDDEN = [
     # nobody but these roles executes the functions
-    *[(role, SUBMIT) for role in ("mlflow", "reader", "backup", "application", "alice_viewer", "alice_promoter")],
-    *[(role, BEGIN) for role in ("reader", "backup", *PERSONS)],
+    *[(role, SUBMIT) for role in (*SERVICES, *PERSONS) if role not in ("trainer", "evaluator", "alice_trainer")],
+    *[(role, call) for role in (*SERVICES, *PERSONS) if role != "alice_trainer" for call in (CANCEL, RETRY)],
+    *[(role, call) for role in (*SERVICES, *PERSONS) if role not in ("trainer", "evaluator")
+      for call in (BEGIN_TRAINING, BEGIN_EVALUATION, *OF_TRAINING, SWEEP, TIDY)],
+    ("evaluator", BEGIN_TRAINING),
+    ("trainer", BEGIN_EVALUATION),
+    *[(role, SUBMIT_CHILD) for role in ("evaluator", "alice_trainer")],
     *[(role, ADD) for role in ("mlflow", "trainer", "reader", "backup", "application", *PERSONS)],
     *[(role, RESOLVE) for role in ("mlflow", "trainer", "evaluator", "reader", "backup", *PERSONS)],
-    *[(role, "SELECT exp.hold_attempt(gen_random_uuid(), 1)") for role in ("trainer", "evaluator", *PERSONS)],
+    *[(role, call) for role in (*SERVICES, *PERSONS) for call in INTERNAL],
+    # the queue
+    *[(role, call) for role in ("mlflow", "reader", "application", *PERSONS) for call in QUEUE],
+    *[("backup", call) for call in QUEUE[1:]],
+    *[(role, "TRUNCATE queue.procrastinate_jobs CASCADE") for role in (*SERVICES, *PERSONS)],
     # verdicts, policies and what is live
     *[(role, INSERT_EVALUATION) for role in ("trainer", "backup", *PERSONS)],
     *[(role, INSERT_VERSION) for role in ("trainer", "evaluator", "reader", "application", *PERSONS)],
@@ -171,13 +217,18 @@ def test_an_application_resolves_a_policy(database, records):
 
 def test_every_definer_function_has_a_fixed_path_and_no_function_is_public(shared_database):
     rows = shared_database.connect("postgres").execute("""
-        SELECT p.proname, p.prosecdef, p.proconfig, pg_get_userbyid(p.proowner) AS owner,
+        SELECT p.pronamespace::regnamespace::text AS schema, p.proname, p.prosecdef, p.proconfig,
+               pg_get_userbyid(p.proowner) AS owner,
                has_function_privilege('public', p.oid, 'EXECUTE') AS public
         FROM pg_proc AS p WHERE p.pronamespace IN ('exp'::regnamespace, 'queue'::regnamespace)
     """).fetchall()  # fmt: skip
-    assert len(rows) >= 8
+    ours = [row for row in rows if row["schema"] == "exp"]
+    assert len(ours) >= 20
+    for row in ours:  # PostgreSQL's own names first, a caller's temporary ones last
+        [path] = row["proconfig"]
+        assert re.fullmatch(r"search_path=pg_catalog(, exp)?(, queue)?, pg_temp", path), row
+    assert not [row for row in rows if row["prosecdef"] and row not in ours]
     for row in rows:
-        assert row["proconfig"] == ["search_path=pg_catalog, exp, pg_temp"], row
         assert row["owner"] == "modelyard_owner", row
         assert not row["public"], row
 
@@ -197,42 +248,3 @@ def test_no_service_or_person_owns_or_administers_anything(shared_database):
         .fetchall()
     )
     assert rows == []
-
-
-def test_a_stranger_may_not_even_connect(cluster, shared_database):
-    cluster.run("CREATE ROLE passer_by LOGIN")
-    with pytest.raises(ServiceFailed, match="permission denied for database"):
-        connect(shared_database.dsn("passer_by"))
-
-
-def test_statements_and_idle_transactions_of_services_are_bounded(logins):
-    assert find_value(logins["application"], "SHOW statement_timeout") == "5s"
-    assert find_value(logins["trainer"], "SHOW idle_in_transaction_session_timeout") == "1min"
-    assert find_value(logins["mlflow"], "SHOW statement_timeout") == "0"  # a schema upgrade takes what it takes
-
-
-def test_the_number_of_connections_of_a_service_is_bounded(shared_database):
-    with ExitStack() as opened, pytest.raises(ServiceFailed, match="too many connections for role"):
-        for _ in range(9):
-            opened.enter_context(connect(shared_database.dsn("backup")))
-
-
-@pytest.mark.parametrize("admin", ["admin", "postgres"])
-def test_backup_dumps_the_whole_database_and_a_superuser_restores_it(empty_cluster, tmp_path, admin):
-    old, new = (empty_cluster.create_database() for _ in range(2))
-    migrate(empty_cluster.dsn(admin, old))
-    with connect(empty_cluster.dsn("mlflow", old)) as mlflow:
-        mlflow.execute("CREATE TABLE later (run_id bigserial)")
-        mlflow.execute("INSERT INTO later DEFAULT VALUES")
-    dump = tmp_path / "dump"
-    tool(empty_cluster, "pg_dump", "-Fc", f"--file={dump}", empty_cluster.dsn("backup", old))
-    restored = empty_cluster.dsn("postgres", new)
-    tool(empty_cluster, "pg_restore", "--exit-on-error", f"--dbname={restored}", str(dump))
-    with connect(restored) as connection:
-        assert find_value(connection, "SELECT count(*) FROM mlflow.later") == 1
-    assert check_migrations(restored).current
-
-
-def tool(cluster, *command: str) -> None:
-    done = subprocess.run([cluster.binaries / command[0], *command[1:]], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

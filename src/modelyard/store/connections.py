@@ -39,6 +39,42 @@ def connect(
         raise ServiceFailed(f"PostgreSQL cannot be reached: {reason}; modelyard status shows the stack") from None
 
 
+class Reconnecting:
+    """A connection that is made anew where the server has ended it; a context manager that closes it."""
+
+    def __init__(self, dsn: str, *, application_name: str, wait_s: float = 60) -> None:
+        self._dsn, self._application_name, self._wait_s = dsn, application_name, wait_s
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> "Reconnecting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def get(self) -> Connection:
+        """A connection that answers now.
+
+        Raises:
+            ServiceFailed: there is none for ``wait_s`` seconds.
+        """
+        if self._connection is not None:
+            with suppress(psycopg.OperationalError):
+                self._connection.execute("SELECT 1")
+                return self._connection
+            self._connection.close()
+        give_up_s = time.monotonic() + self._wait_s
+        while True:
+            try:
+                self._connection = connect(self._dsn, application_name=self._application_name)
+                return self._connection
+            except ServiceFailed:
+                if time.monotonic() >= give_up_s:
+                    raise
+                time.sleep(0.5)
+
+
 def find_row(
     connection: Connection, query: LiteralString, values: Mapping[str, Any] | None = None, *, row: type[Row]
 ) -> Row | None:

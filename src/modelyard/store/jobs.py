@@ -1,4 +1,4 @@
-"""Jobs and their attempts: every write of an attempt is fenced on its number."""
+"""Jobs: work that was asked for, and what has become of it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,37 +9,59 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from modelyard.errors import AttemptLost, RecordConflict, RecordNotFound
+from modelyard.errors import AttemptLost, JobRefused, RecordConflict, RecordNotFound
 from modelyard.store.canonical import hash_json
-from modelyard.store.connections import Connection, find_row, find_value, hold_lock, refusals
+from modelyard.store.connections import Connection, find_row, find_value, hold_lock, list_rows, refusals
 
 JobKind = Literal["process", "train", "evaluate", "blend"]
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
-_REFUSALS = {
+REFUSALS = {
     "attempts_newest_check": (AttemptLost, ""),
     "attempts_job_id_fkey": (RecordNotFound, ""),
     "jobs_arguments_key": (RecordConflict, ""),
+    "jobs_cancel_check": (JobRefused, ""),
+    "jobs_retry_check": (JobRefused, ""),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A row of ``exp.job_states``: a job with the newest of its attempts (``attempt`` 0: none yet)."""
+    """A row of ``exp.job_states``: a job with the newest of its attempts (``attempt`` 0: none yet).
+
+    Attributes:
+        results: what that attempt has achieved so far, in order: ``{"name": …, "value": …}``.
+        inline: it runs in the process of whoever asked, and no worker takes it.
+        due_at: the next attempt begins no earlier.
+        orphaned: it has ended, and MLflow has not been told of all its attempts.
+    """
 
     job_id: UUID
-    kind: str
+    kind: JobKind
     arguments: dict[str, Any]
     fingerprint: str
-    state: str
+    state: JobState
     result: Any
     error: str | None
     attempt: int
     worker: str | None
+    progress_step: str
     progress_share: float
     progress_message: str
+    results: list[dict[str, Any]]
+    parent_job_id: UUID | None
+    inline: bool
+    due_at: datetime
+    cancelled_by: str | None
+    orphaned: bool
     created_by: str
     created_at: datetime
+    started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        return self.finished_at is not None
 
 
 def fingerprint_job(kind: JobKind, arguments: Mapping[str, Any]) -> str:
@@ -48,9 +70,27 @@ def fingerprint_job(kind: JobKind, arguments: Mapping[str, Any]) -> str:
 
 
 def submit_job(
-    connection: Connection, *, kind: JobKind, arguments: Mapping[str, Any], job_id: UUID | None = None
+    connection: Connection,
+    *,
+    kind: JobKind,
+    arguments: Mapping[str, Any],
+    job_id: UUID | None = None,
+    inline: bool = False,
+    parent_job_id: UUID | None = None,
+    delay_s: float = 0,
 ) -> UUID:
-    """Record a job and return its id; with the id of an earlier call it is the same job.
+    """Record a job and queue it, in one transaction; return its id.
+
+    The same request again is the same job as long as that is unfinished; so is the same ``job_id`` at any time.
+
+    Args:
+        connection: as whoever asks.
+        kind: what is to be done.
+        arguments: JSON values, references only.
+        job_id: an id of the caller's choice.
+        inline: the caller runs it itself; workers leave it alone.
+        parent_job_id: the job that this one follows from.
+        delay_s: workers take it no earlier than in so many seconds.
 
     Raises:
         RecordConflict: that id was used with other arguments.
@@ -60,9 +100,16 @@ def submit_job(
         "arguments": Jsonb(dict(arguments)),
         "fingerprint": fingerprint_job(kind, arguments),
         "job_id": job_id or uuid4(),
+        "inline": inline,
+        "parent_job_id": parent_job_id,
+        "delay_s": delay_s,
     }
-    with refusals(_REFUSALS):
-        query = "SELECT exp.submit_job(%(kind)s, %(arguments)s, %(fingerprint)s, %(job_id)s)"
+    query = """
+        SELECT exp.submit_job(
+            %(kind)s, %(arguments)s, %(fingerprint)s, %(job_id)s, %(inline)s, %(parent_job_id)s, %(delay_s)s::float
+        )
+    """
+    with refusals(REFUSALS):
         submitted: UUID = find_value(connection, query, values)
     return submitted
 
@@ -75,117 +122,75 @@ def get_job(connection: Connection, *, job_id: UUID) -> Job:
     """
     job = find_row(connection, "SELECT {columns} FROM exp.job_states WHERE job_id = %(id)s", {"id": job_id}, row=Job)
     if job is None:
-        raise RecordNotFound(f"there is no job {job_id}")
+        raise RecordNotFound(f"there is no job {job_id}; modelyard jobs list shows those there are")
     return job
 
 
-def find_unfinished(connection: Connection, *, fingerprint: str) -> Job | None:
-    """The oldest job with this fingerprint that is queued or running."""
+def find_child(connection: Connection, *, job_id: UUID) -> Job | None:
+    """The job that followed from this one: the evaluation of a training."""
+    query = "SELECT {columns} FROM exp.job_states WHERE parent_job_id = %(id)s"
+    return find_row(connection, query, {"id": job_id}, row=Job)
+
+
+def get_asker(connection: Connection, job: Job) -> str:
+    """Who asked for a job; for one that followed from another, who asked for that."""
+    if job.parent_job_id is None:
+        return job.created_by
+    return get_job(connection, job_id=job.parent_job_id).created_by
+
+
+def list_jobs(connection: Connection, *, states: list[JobState] | None = None, nb_jobs: int = 20) -> list[Job]:
+    """The newest jobs, newest first; with ``states`` only those."""
     query = """
         SELECT {columns} FROM exp.job_states
-        WHERE fingerprint = %(fingerprint)s AND state IN ('queued', 'running')
-        ORDER BY created_at, job_id LIMIT 1
+        WHERE %(states)s::text[] IS NULL OR state = ANY(%(states)s)
+        ORDER BY created_at DESC, job_id LIMIT %(nb)s
     """
-    return find_row(connection, query, {"fingerprint": fingerprint}, row=Job)
+    return list_rows(connection, query, {"states": states, "nb": nb_jobs}, row=Job)
+
+
+def list_jobs_by_prefix(connection: Connection, *, prefix: str) -> list[Job]:
+    """The jobs whose id begins so, at most ten."""
+    query = "SELECT {columns} FROM exp.job_states WHERE starts_with(job_id::text, %(prefix)s) ORDER BY job_id LIMIT 10"
+    return list_rows(connection, query, {"prefix": prefix}, row=Job)
+
+
+def cancel_job(connection: Connection, *, job_id: UUID) -> JobState:
+    """Cancel a job: at once where it waits; one that runs is stopped by its worker. Returns its state.
+
+    Raises:
+        RecordNotFound: there is no such job.
+        JobRefused: it has ended, or its result is certain already.
+    """
+    with refusals(REFUSALS):
+        state: JobState = find_value(connection, "SELECT exp.cancel_job(%(id)s)", {"id": job_id})
+    return state
+
+
+def retry_job(connection: Connection, *, job_id: UUID) -> None:
+    """Queue a job that failed or was cancelled once more, with three more attempts.
+
+    Raises:
+        RecordNotFound: there is no such job.
+        JobRefused: it waits, runs or has succeeded, or another job does the same work.
+    """
+    with refusals(REFUSALS):
+        find_value(connection, "SELECT exp.retry_job(%(id)s)", {"id": job_id})
 
 
 @contextmanager
-def hold_job(connection: Connection, *, fingerprint: str, wait_s: float = 0) -> Iterator[None]:
-    """Keep everybody else from working on the same job; a holder that dies frees it by itself.
+def hold_job(connection: Connection, *, job_id: UUID, wait_s: float = 0) -> Iterator[None]:
+    """Keep every other inline process from working on the same job; a holder that dies frees it by itself.
 
     The lock belongs to the connection's session: keep the connection open, and do not share it.
 
     Args:
+        connection: as whoever asks.
+        job_id: which job.
         wait_s: how long to wait for another holder, in seconds.
 
     Raises:
         WorkHeld: somebody else still works on it.
     """
-    with hold_lock(connection, f"job {fingerprint}", what="the same job", wait_s=wait_s):
+    with hold_lock(connection, f"job {job_id}", what=f"job {job_id}", wait_s=wait_s):
         yield
-
-
-def begin_attempt(connection: Connection, *, job_id: UUID, worker: str) -> int:
-    """Take a job over; attempts of it that still run are lost. Returns the number of the attempt, from 1.
-
-    Raises:
-        RecordNotFound: there is no such job.
-        AttemptLost: the job has ended.
-    """
-    with refusals(_REFUSALS):
-        values = {"job_id": job_id, "worker": worker}
-        attempt: int = find_value(connection, "SELECT exp.begin_attempt(%(job_id)s, %(worker)s)", values)
-    return attempt
-
-
-def check_attempt(connection: Connection, *, job_id: UUID, attempt: int) -> None:
-    """Return if this attempt is still the one that runs.
-
-    Raises:
-        AttemptLost: another attempt has taken the job over, or it has ended.
-    """
-    running = find_value(
-        connection,
-        "SELECT attempt FROM exp.attempts WHERE job_id = %(job_id)s AND state = 'running'",
-        {"job_id": job_id},
-    )
-    if running != attempt:
-        now = f"attempt {running} runs" if running else "no attempt runs"
-        raise AttemptLost(f"attempt {attempt} of job {job_id} writes nothing more: {now}")
-
-
-def report_progress(connection: Connection, *, job_id: UUID, attempt: int, share: float, message: str) -> None:
-    """Say how far an attempt is; ``share`` is 0 to 1.
-
-    Raises:
-        AttemptLost: as in ``check_attempt``.
-    """
-    values = {"job_id": job_id, "attempt": attempt, "share": share, "message": message}
-    with refusals(_REFUSALS):
-        query = "SELECT exp.report_progress(%(job_id)s, %(attempt)s::integer, %(share)s::float, %(message)s)"
-        connection.execute(query, values)
-
-
-def finish_attempt(
-    connection: Connection,
-    *,
-    job_id: UUID,
-    attempt: int,
-    state: Literal["failed", "interrupted"],
-    error: str | None = None,
-) -> None:
-    """End an attempt; its job is queued again.
-
-    Raises:
-        AttemptLost: as in ``check_attempt``; nothing was written.
-    """
-    values = {"job_id": job_id, "attempt": attempt, "state": state, "error": error}
-    with refusals(_REFUSALS):
-        query = "SELECT exp.finish_attempt(%(job_id)s, %(attempt)s::integer, %(state)s, %(error)s)"
-        connection.execute(query, values)
-
-
-def finish_job(
-    connection: Connection,
-    *,
-    job_id: UUID,
-    attempt: int,
-    state: Literal["succeeded", "failed", "cancelled"],
-    result: Any = None,
-    error: str | None = None,
-) -> None:
-    """End a job and its attempt, with a JSON result or an error in one line.
-
-    Raises:
-        AttemptLost: as in ``check_attempt``; nothing was written.
-    """
-    values = {
-        "job_id": job_id,
-        "attempt": attempt,
-        "state": state,
-        "result": None if result is None else Jsonb(result),
-        "error": error,
-    }
-    with refusals(_REFUSALS):
-        query = "SELECT exp.finish_job(%(job_id)s, %(attempt)s::integer, %(state)s, %(result)s, %(error)s)"
-        connection.execute(query, values)

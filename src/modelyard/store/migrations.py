@@ -11,6 +11,7 @@ from psycopg import sql
 from modelyard.errors import MigrationRefused, ServiceFailed
 from modelyard.store.connections import connect, find_value, list_rows
 from modelyard.store.migration_files import Migration, find_sql_folder, list_migrations
+from modelyard.store.queue_schema import install_queue
 from modelyard.store.statements import locate_position, split_statements
 
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('modelyard migrations', 0))"
@@ -52,7 +53,9 @@ class MigrationStatus:
 
 
 def migrate(dsn: str, *, folder: Path | None = None) -> list[Migration]:
-    """Apply what is pending, each file in a transaction of its own; callers at the same time wait for each other.
+    """Apply what is pending, each file in a transaction of its own, then the queue library's own tables.
+
+    Callers at the same time wait for each other.
 
     Args:
         dsn: a login that owns the database and has CREATEROLE; a superuser works too.
@@ -75,6 +78,7 @@ def migrate(dsn: str, *, folder: Path | None = None) -> list[Migration]:
         pending = migrations[len(applied) :]
         for migration in pending:
             _apply(connection, migration)
+        install_queue(connection)
         return pending
 
 

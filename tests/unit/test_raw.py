@@ -1,11 +1,12 @@
 """Raw data is found once, never swapped silently, and kept by content."""
 
+import json
 from hashlib import md5, sha256
 
 import pytest
 
-from modelyard.errors import ContentMismatch, RawDataMalformed, RawDataNotFound
-from modelyard.pipeline.raw import LocatedData, find_dvc_md5, hash_raw, locate_raw, store_raw
+from modelyard.errors import BadInput, ContentMismatch, RawDataMalformed, RawDataNotFound, RecordLost
+from modelyard.pipeline.raw import LocatedData, fetch_raw, find_dvc_md5, hash_raw, locate_raw, store_raw
 from modelyard.workloads.registry import get_workload
 
 WORKLOAD = get_workload("california_housing")
@@ -105,6 +106,49 @@ def test_a_stored_file_that_was_changed_is_refused(tmp_path):
     stored.write_text("2")
     with pytest.raises(ContentMismatch, match=raw.digest):
         store(tmp_path, path)
+
+
+def test_a_job_gets_the_very_bytes_that_its_reference_names(tmp_path):
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("1")
+    two.write_text("2")
+    for paths in ([one], [one, two]):
+        reference = json.loads(json.dumps(store(tmp_path, *paths).reference()))
+        fetched = fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
+        assert [path.read_text() for path in fetched.located.files] == [path.read_text() for path in paths]
+        assert fetched.raw.reference() == reference
+
+
+def test_raw_data_that_is_lost_or_was_changed_is_taken_by_no_job(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("1")
+    reference = store(tmp_path, path).reference()
+    stored = tmp_path / "raw store" / reference["digest"] / "a.csv"
+    stored.chmod(0o600)
+    stored.write_text("2")
+    with pytest.raises(ContentMismatch, match=reference["digest"]):
+        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
+    stored.unlink()
+    with pytest.raises(RecordLost, match="put the file back, or give the data again"):
+        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"files": [{"name": "../../a.csv", "sha256": "0" * 64, "size_bytes": 1}]},
+        {"files": [{"name": "a.csv", "sha256": "../" * 21 + "x", "size_bytes": 1}]},
+        {"files": []},
+        {"digest": "0" * 64},
+    ],
+    ids=["a name with a path", "a digest with a path", "no file", "the digest of something else"],
+)
+def test_a_reference_that_names_no_content_of_the_store_is_refused(tmp_path, forged):
+    path = tmp_path / "a.csv"
+    path.write_text("1")
+    reference = store(tmp_path, path).reference() | forged
+    with pytest.raises(BadInput, match="no content of the raw store; give the data again"):
+        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
 
 
 def test_the_md5_of_a_dvc_file_beside_the_data_must_be_the_datas(tmp_path):

@@ -1,10 +1,13 @@
 """What a user asks for is checked as a whole, and the nearest right name is suggested."""
 
+import json
+
 import pytest
 
 from modelyard.errors import BadInput, InvalidParameter, UnknownName
 from modelyard.pipeline.code_version import hash_sources
-from modelyard.pipeline.request import build_request, parse_assignments
+from modelyard.pipeline.raw import RawData, RawFile
+from modelyard.pipeline.request import build_request, parse_assignments, read_request
 
 
 def test_an_unknown_name_suggests_the_nearest():
@@ -61,13 +64,39 @@ def test_assignments_are_read_and_what_is_none_is_named():
         parse_assignments(["a", "=b", "c=1"])
 
 
+def raw_data(digit="0", why="named"):
+    file = RawFile(name="houses.csv", sha256=digit * 64, size_bytes=1)
+    return RawData(digest=digit * 64, files=(file,), source="file_path", why=why, dvc_md5=None)
+
+
 def test_the_same_request_has_the_same_arguments_and_another_has_others():
     one = build_request("california_housing", values={"max_depth": "6"})
     same = build_request("california_housing", values={"max_depth": 6})
     other = build_request("california_housing", values={"max_depth": "7"})
-    assert one.arguments(raw_digest="0" * 64) == same.arguments(raw_digest="0" * 64)
-    assert one.arguments(raw_digest="0" * 64) != other.arguments(raw_digest="0" * 64)
-    assert one.arguments(raw_digest="0" * 64) != one.arguments(raw_digest="1" * 64)
+    assert one.arguments(raw_data()) == same.arguments(raw_data())
+    assert one.arguments(raw_data()) != other.arguments(raw_data())
+    assert one.arguments(raw_data()) != one.arguments(raw_data("1"))
+
+
+def test_where_raw_data_was_found_is_no_part_of_the_request():
+    request = build_request("california_housing")
+    found = request.arguments(raw_data(why="found in the data folder data"))
+    assert found == request.arguments(raw_data(why="named"))
+
+
+def test_recorded_arguments_are_the_request_again():
+    asked = build_request("california_housing", model_type="ridge", values={"alpha": "3"}, run_name="mine")
+    recorded = json.loads(json.dumps(asked.arguments(raw_data())))
+    assert read_request(recorded) == asked
+    assert read_request(recorded).arguments(raw_data()) == recorded
+
+
+def test_recorded_arguments_that_this_release_does_not_take_are_refused():
+    recorded = build_request("california_housing").arguments(raw_data())
+    with pytest.raises(UnknownName, match="there is no workload 'flats'"):
+        read_request(recorded | {"workload": "flats"})
+    with pytest.raises(BadInput, match="max_dept"):
+        read_request(recorded | {"parameters": {"max_dept": 6}})
 
 
 def test_the_hash_of_a_workload_changes_with_each_module_it_uses_and_with_no_other(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.errors import DiskTooSmall, HomeRefused
+from modelyard.errors import DiskTooSmall, HomeRefused, InvalidParameter
 from modelyard.settings import Settings
 from modelyard.stack import embedded
 from modelyard.stack.accounts import get_caller
@@ -49,6 +49,12 @@ def test_a_folder_of_another_release_or_purpose_is_refused_and_unchanged(
         embedded.up(Settings(_env_file=None, home=home), print)
     after = list_content(folder)
     assert after == before
+
+
+def test_a_negative_number_of_trainers_is_refused_before_anything_is_written(folder: Path) -> None:
+    with pytest.raises(InvalidParameter, match=r"trainers=-1: the number must be 0 to 10"):
+        embedded.up(Settings(_env_file=None, home=folder / "home"), print, trainers=-1)
+    assert list_content(folder) == []
 
 
 def test_too_little_disk_is_refused_before_anything_is_written(folder: Path) -> None:

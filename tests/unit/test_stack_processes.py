@@ -11,13 +11,12 @@ import pytest
 from modelyard.errors import ServiceFailed
 from modelyard.stack.accounts import get_caller
 from modelyard.stack.home import Home
+from modelyard.stack.logs import bound_log, read_log_tail
 from modelyard.stack.ports import find_free_port, is_taken
 from modelyard.stack.processes import (
     ProcessMark,
-    bound_log,
     find_mark,
     find_processes,
-    read_log_tail,
     start_detached,
     stop_processes,
 )
@@ -116,6 +115,11 @@ def test_a_socket_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> No
 def test_a_damaged_state_file_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     assert load_state(tmp_path / "state.json") is None
+
+
+def test_a_state_file_from_before_there_were_workers_is_read(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"home": "/x", "mlflow_port": 5001, "postgres": null, "mlflow": null}')
+    assert load_state(tmp_path / "state.json") == State(home="/x", mlflow_port=5001)
 
 
 def test_state_is_read_back_as_it_was_saved(tmp_path: Path) -> None:

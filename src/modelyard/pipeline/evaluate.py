@@ -8,45 +8,78 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.data.splits import check_split
-from modelyard.errors import StepFailed
-from modelyard.pipeline.attempt import Attempt
+from modelyard.errors import RecordNotFound
+from modelyard.pipeline.attempt import Attempt, run_step
+from modelyard.pipeline.code_version import CodeVersion, find_code_version
 from modelyard.pipeline.gate import LimitOutcome, Verdict, apply_gate, describe_gate
 from modelyard.pipeline.process import describe_dataset, load_recorded
-from modelyard.pipeline.request import TrainingRequest
+from modelyard.pipeline.request import describe_origin
+from modelyard.pipeline.results import EvaluationResult
 from modelyard.pipeline.session import Report, Session
-from modelyard.store import datasets, evaluations, jobs, models, policies
+from modelyard.store import attempts, datasets, evaluations, models, policies
+from modelyard.store.connections import Connection
 from modelyard.tracking.datasets import log_input
 from modelyard.tracking.models import load_model
 from modelyard.tracking.registry import project_alias, project_stage
-from modelyard.tracking.runs import ActiveRun, is_finished, start_run
+from modelyard.tracking.runs import ActiveRun, is_finished
 from modelyard.tracking.server import get_or_create_experiment
-from modelyard.workloads.contract import Processed
+from modelyard.workloads.contract import Parameters, Processed, Workload
+from modelyard.workloads.registry import build_parameters, get_workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationResult:
-    """A verdict on a model version, and the policy version that it made (None if it was refused)."""
+class EvaluationRequest:
+    """An evaluation as asked for: a model version on record, and the dataset whose test rows it is scored on."""
 
-    evaluation_id: str
-    run_url: str
-    passed: bool
-    limits: tuple[LimitOutcome, ...]
-    reasons: tuple[str, ...]
-    metrics: dict[str, float | None]
-    policy_id: str
-    policy_version: int | None
-    stage: str
-    resumed: bool
+    workload: Workload
+    parameters: Parameters
+    mlflow_experiment: str
+    code: CodeVersion
+    version: models.ModelVersion
+    dataset: datasets.Dataset
+
+
+def build_arguments(
+    version: models.ModelVersion, dataset: datasets.Dataset, *, mlflow_experiment: str
+) -> dict[str, Any]:
+    """The arguments of a job that evaluates a model version on a dataset: references only."""
+    return {
+        "workload": version.workload,
+        "model_name": version.mlflow_model_name,
+        "model_version": version.mlflow_model_version,
+        "dataset_name": dataset.name,
+        "dataset_digest": dataset.digest,
+        "mlflow_experiment": mlflow_experiment,
+    }
+
+
+def read_evaluation(connection: Connection, arguments: Mapping[str, Any]) -> EvaluationRequest:
+    """An evaluation from recorded arguments, perhaps of an earlier release.
+
+    Raises:
+        BadInput: this release has no such workload, or it does not take the model's parameters any more.
+        RecordNotFound: no such model version or dataset is on record.
+    """
+    workload = get_workload(str(arguments.get("workload")))
+    version = models.get_model_version(
+        connection, mlflow_model_name=arguments["model_name"], mlflow_model_version=arguments["model_version"]
+    )
+    dataset = datasets.find_dataset(connection, name=arguments["dataset_name"], digest=arguments["dataset_digest"])
+    if dataset is None:
+        raise RecordNotFound(f"there is no dataset {arguments['dataset_name']} {arguments['dataset_digest']}")
+    _, parameters = build_parameters(workload, model_type=version.model_type, values=version.parameters)
+    return EvaluationRequest(
+        workload=workload,
+        parameters=parameters,
+        mlflow_experiment=arguments["mlflow_experiment"],
+        code=find_code_version(workload),
+        version=version,
+        dataset=dataset,
+    )
 
 
 def evaluate_model(
-    session: Session,
-    request: TrainingRequest,
-    *,
-    dataset: datasets.Dataset,
-    version: models.ModelVersion,
-    attempt: Attempt,
-    report: Report,
+    session: Session, request: EvaluationRequest, *, attempt: Attempt, report: Report
 ) -> EvaluationResult:
     """Evaluate a model version on the test rows of its dataset, once under the gate as it is declared now.
 
@@ -54,31 +87,30 @@ def evaluate_model(
 
     Raises:
         StepFailed: the evaluation could not be done; there is no verdict.
+        AttemptLost: the job was taken over or cancelled.
     """
-    spec = request.workload.spec
+    spec, version, dataset = request.workload.spec, request.version, request.dataset
     experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
     found = evaluations.find_evaluation(
-        session.evaluator,
+        session.records,
         mlflow_model_name=version.mlflow_model_name,
         mlflow_model_version=version.mlflow_model_version,
         dataset_id=dataset.dataset_id,
         gate=describe_gate(spec.gate),
     )
-    recorded = found or _evaluate(
-        session, request, dataset=dataset, version=version, attempt=attempt, report=report, experiment_id=experiment_id
-    )
+    recorded = found or _evaluate(session, request, attempt=attempt, report=report, experiment_id=experiment_id)
     if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording the verdict
         session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
     policy_version = next(
         (
             row.version
-            for row in policies.list_policy_versions(session.evaluator, policy_id=spec.policy_id)
+            for row in policies.list_policy_versions(session.records, policy_id=spec.policy_id)
             if row.mlflow_model_version == version.mlflow_model_version and not row.config_defaults
         ),
         None,
     )
     stage = policies.get_stage(
-        session.evaluator,
+        session.records,
         mlflow_model_name=version.mlflow_model_name,
         mlflow_model_version=version.mlflow_model_version,
     )
@@ -90,7 +122,7 @@ def evaluate_model(
         policy_version=policy_version,
     )
     newest = policies.find_newest_in_stage(
-        session.evaluator, mlflow_model_name=version.mlflow_model_name, stage="candidate"
+        session.records, mlflow_model_name=version.mlflow_model_name, stage="candidate"
     )
     project_alias(session.mlflow, model_name=version.mlflow_model_name, alias="candidate", version=newest)
     return EvaluationResult(
@@ -108,77 +140,45 @@ def evaluate_model(
 
 
 def _evaluate(
-    session: Session,
-    request: TrainingRequest,
-    *,
-    dataset: datasets.Dataset,
-    version: models.ModelVersion,
-    attempt: Attempt,
-    report: Report,
-    experiment_id: str,
+    session: Session, request: EvaluationRequest, *, attempt: Attempt, report: Report, experiment_id: str
 ) -> evaluations.Evaluation:
-    spec = request.workload.spec
-    name = f"evaluation of {version.mlflow_model_name} {version.mlflow_model_version}"
-    active: ActiveRun | None = None
-    try:
-        with start_run(
-            session.mlflow,
-            experiment_id=experiment_id,
-            run_type="evaluation",
-            job_id=str(attempt.job_id),
-            attempt=attempt.number,
-            name=name,
-            tags=request.tags(user=session.person.info.user)
-            | {
-                "model_name": version.mlflow_model_name,
-                "model_version": version.mlflow_model_version,
-                "training_run_id": version.mlflow_run_id,
-                "dataset_version": dataset.version,
-            },
-        ) as active:
-            metrics, baselines = _score(session, request, active, dataset=dataset, version=version, report=report)
-            verdict = apply_gate(spec.gate, metrics=metrics, baselines=baselines)
-            _log_verdict(active, verdict, metrics=metrics, baselines=baselines)
-            return _record(
-                session,
-                request,
-                verdict,
-                metrics=metrics,
-                baselines=baselines,
-                dataset=dataset,
-                version=version,
-                attempt=attempt,
-                run_id=active.run_id,
-            )
-    except Exception as error:
-        url = session.pages.run(experiment_id, active.run_id) if active else None
-        first_line = (str(error).splitlines() or [""])[0]
-        raise StepFailed("evaluation", f"{type(error).__name__}: {first_line}", run_url=url) from error
+    version = request.version
+    tags = describe_origin(request.workload, request.code, user=session.user) | {
+        "model_name": version.mlflow_model_name,
+        "model_version": version.mlflow_model_version,
+        "training_run_id": version.mlflow_run_id,
+        "dataset_version": request.dataset.version,
+    }
+    with run_step(
+        session,
+        attempt,
+        step="evaluation",
+        run_type="evaluation",
+        experiment_id=experiment_id,
+        name=f"evaluation of {version.mlflow_model_name} {version.mlflow_model_version}",
+        tags=tags,
+    ) as active:
+        metrics, baselines = _score(session, request, active, report=report)
+        verdict = apply_gate(request.workload.spec.gate, metrics=metrics, baselines=baselines)
+        _log_verdict(active, verdict, metrics=metrics, baselines=baselines)
+        return _record(
+            session, request, verdict, metrics=metrics, baselines=baselines, attempt=attempt, run_id=active.run_id
+        )
 
 
 def _score(
-    session: Session,
-    request: TrainingRequest,
-    run: ActiveRun,
-    *,
-    dataset: datasets.Dataset,
-    version: models.ModelVersion,
-    report: Report,
+    session: Session, request: EvaluationRequest, run: ActiveRun, *, report: Report
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Metrics of the model and of the baselines on the test rows; dataset and model are verified before use."""
     workload = request.workload
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
         report("evaluation", 0.1, "loading and verifying the dataset")
-        tables = load_recorded(session, dataset)
+        tables = load_recorded(session, request.dataset)
         report("evaluation", 0.3, "loading and verifying the model")
-        model_files = models.list_model_files(session.evaluator, mlflow_model_id=version.mlflow_model_id)
-        model = load_model(
-            session.mlflow,
-            model_id=version.mlflow_model_id,
-            files=model_files,
-            folder=Path(folder, "model"),
-        )
-    log_input(run, describe_dataset(dataset, tables), context="evaluation")
+        model_id = request.version.mlflow_model_id
+        model_files = models.list_model_files(session.records, mlflow_model_id=model_id)
+        model = load_model(session.mlflow, model_id=model_id, files=model_files, folder=Path(folder, "model"))
+    log_input(run, describe_dataset(request.dataset, tables), context="evaluation")
     report("evaluation", 0.5, "scoring the test rows")
     processed = Processed(X=tables.X, y=tables.y, split=tables.split, extra=tables.extra)
     check_split(processed.split, processed.load_groups(workload.spec.group_column))
@@ -203,24 +203,22 @@ def _log_verdict(
 
 def _record(
     session: Session,
-    request: TrainingRequest,
+    request: EvaluationRequest,
     verdict: Verdict,
     *,
     metrics: Mapping[str, float],
     baselines: Mapping[str, Any],
-    dataset: datasets.Dataset,
-    version: models.ModelVersion,
     attempt: Attempt,
     run_id: str,
 ) -> evaluations.Evaluation:
     """One transaction: the verdict, and if it is a pass the policy version and the stage ``candidate``."""
-    jobs.check_attempt(session.evaluator, job_id=attempt.job_id, attempt=attempt.number)
-    with session.evaluator.transaction():
+    version, connection = request.version, session.records
+    with attempt.fenced(connection):
         recorded = evaluations.record_evaluation(
-            session.evaluator,
+            connection,
             mlflow_model_name=version.mlflow_model_name,
             mlflow_model_version=version.mlflow_model_version,
-            dataset_id=dataset.dataset_id,
+            dataset_id=request.dataset.dataset_id,
             gate=describe_gate(request.workload.spec.gate),
             metrics=metrics,
             baselines=baselines,
@@ -231,9 +229,15 @@ def _record(
         )
         if recorded.passed:
             policies.add_policy_version(
-                session.evaluator,
+                connection,
                 policy_id=request.workload.spec.policy_id,
                 mlflow_model_name=version.mlflow_model_name,
                 mlflow_model_version=version.mlflow_model_version,
             )
+        attempts.keep_result(
+            connection,
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+            result={"evaluation_id": str(recorded.evaluation_id)},
+        )
     return recorded

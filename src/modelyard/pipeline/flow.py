@@ -1,103 +1,141 @@
-"""The whole flow in one process: raw data → dataset → training run → model version → evaluation → policy version."""
+"""What a job of each kind does, from its arguments to its end; the same in a worker and inline."""
 
 import time
-from dataclasses import asdict, dataclass
+from typing import Any
 
-from modelyard.pipeline.attempt import Attempt, begin_attempt
-from modelyard.pipeline.evaluate import EvaluationResult, evaluate_model
-from modelyard.pipeline.process import DatasetResult, log_dataset
-from modelyard.pipeline.raw import RawData, store_raw
-from modelyard.pipeline.request import CheckedData, TrainingRequest
+from modelyard.errors import BadInput
+from modelyard.pipeline.attempt import Attempt, prepare
+from modelyard.pipeline.evaluate import build_arguments, evaluate_model, read_evaluation
+from modelyard.pipeline.process import log_dataset
+from modelyard.pipeline.request import CheckedData, TrainingRequest, fetch_data, read_request
+from modelyard.pipeline.results import Notice, RegistrationResult, Result, encode_result
 from modelyard.pipeline.session import Emit, Report, Session
-from modelyard.pipeline.train import RegistrationResult, TrainingResult, register_model, train_model
-from modelyard.store import jobs
+from modelyard.pipeline.train import register_model, train_model
+from modelyard.store import attempts, jobs
+from modelyard.store.connections import Connection
+from modelyard.store.datasets import Dataset
+from modelyard.store.models import ModelVersion
 
-SECONDS_BETWEEN_RECORDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStarted:
-    """A job was begun; ``attempt`` above 1 takes up what an earlier one left."""
-
-    job_id: str
-    attempt: int
+SECONDS_BETWEEN_REPORTS = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Everything a training led to, JSON values only."""
-
-    job: JobStarted
-    raw: RawData
-    dataset: DatasetResult
-    training: TrainingResult
-    registration: RegistrationResult
-    evaluation: EvaluationResult
-
-
-def _record_progress(session: Session, attempt: Attempt, report: Report) -> Report:
-    """Tell ``report``, and about once a second the job; an attempt that was taken over ends there."""
-    told_at_s = 0.0
-
-    def tell(step: str, share: float | None, message: str, /) -> None:
-        nonlocal told_at_s
-        report(step, share, message)
-        if time.monotonic() - told_at_s >= SECONDS_BETWEEN_RECORDS:
-            told_at_s = time.monotonic()
-            jobs.report_progress(
-                session.trainer,
-                job_id=attempt.job_id,
-                attempt=attempt.number,
-                share=share or 0.0,
-                message=f"{step}: {message}",
-            )
-
-    return tell
-
-
-def run_training(
-    session: Session, request: TrainingRequest, checked: CheckedData, *, emit: Emit, report: Report
-) -> Outcome:
-    """Run a checked request to its verdict, or take up the unfinished job of the same request.
+def run_job(session: Session, attempt: Attempt, *, emit: Emit, report: Report, reserve_s: float = 0) -> None:
+    """Do a job's work and record how it ended well.
 
     Args:
-        session: open connections.
-        request: what to train.
-        checked: its data.
-        emit: told each result when it is there.
+        session: open connections, as the role whose work the job is.
+        attempt: the job, and the right to work on it.
+        emit: told each result when it is there and recorded.
         report: told how far each step is.
+        reserve_s: for so many seconds no worker takes the evaluation that a training queues.
 
     Raises:
-        StepFailed: the training or evaluation failed.
-        WorkHeld: another process is working on the same request.
-        ContractNotMet: the run cannot be registered.
+        StepFailed: a step failed; its MLflow run is FAILED.
+        AttemptLost: the job was taken over or cancelled.
+        BadInput: this release does not take the job's arguments.
     """
-    raw = store_raw(checked.hashed, raw_uri=session.raw_uri)
-    emit(raw)
-    with begin_attempt(session, request, raw_digest=raw.digest) as attempt:
-        started = JobStarted(job_id=str(attempt.job_id), attempt=attempt.number)
-        emit(started)
-        report = _record_progress(session, attempt, report)
-        report("processing", 0.0, "computing the digest")
-        dataset, dataset_result = log_dataset(session, request, checked, raw, attempt=attempt, report=report)
-        emit(dataset_result)
-        training = train_model(session, request, checked, raw, dataset=dataset, attempt=attempt, report=report)
-        emit(training)
-        version, registration = register_model(
-            session, request, dataset=dataset, run_id=training.run_id, attempt=attempt
+    prepare(session, attempt)
+    work = _Work(session, attempt, emit=emit, report=report)
+    match attempt.job.kind:
+        case "process":
+            work.process()
+            work.finish(session.records)
+        case "train":
+            work.train(reserve_s=reserve_s)
+        case "evaluate":
+            work.evaluate()
+            work.finish(session.records)
+        case other:
+            raise BadInput(f"no worker of this release does {other} jobs")
+
+
+class _Work:
+    """The work of one attempt; what it has achieved is the job's result."""
+
+    def __init__(self, session: Session, attempt: Attempt, *, emit: Emit, report: Report) -> None:
+        self._session, self._attempt = session, attempt
+        self._emit, self._report = emit, report
+        self._done: dict[str, Any] = {}
+        self._reported_at_s, self._reported_step = 0.0, ""
+
+    def process(self) -> tuple[TrainingRequest, CheckedData, Dataset]:
+        arguments = self._attempt.job.arguments
+        request = read_request(arguments)
+        if request.code.workload_sha256 != arguments.get("workload_sha256"):
+            self._tell(Notice(text="the workload's code has changed since this was asked for; what it is now is used"))
+        self._progress("processing", 0.0, "reading the raw data")
+        checked = fetch_data(request, arguments, raw_uri=self._session.raw_uri)
+        self._progress("processing", 0.2, "computing the digest")
+        dataset, result = log_dataset(
+            self._session, request, checked, checked.hashed.raw, attempt=self._attempt, report=self._progress
         )
-        emit(registration)
-        evaluation = evaluate_model(session, request, dataset=dataset, version=version, attempt=attempt, report=report)
-        emit(evaluation)
-        outcome = Outcome(
-            job=started,
-            raw=raw,
-            dataset=dataset_result,
-            training=training,
-            registration=registration,
-            evaluation=evaluation,
+        self._tell(result)
+        return request, checked, dataset
+
+    def train(self, *, reserve_s: float) -> None:
+        """Up to the registration; in its transaction the evaluation is queued, and the job has succeeded."""
+        request, checked, dataset = self.process()
+        session, attempt = self._session, self._attempt
+        training = train_model(
+            session, request, checked, checked.hashed.raw, dataset=dataset, attempt=attempt, report=self._progress
         )
-        jobs.finish_job(
-            session.trainer, job_id=attempt.job_id, attempt=attempt.number, state="succeeded", result=asdict(outcome)
+        self._tell(training)
+        told: list[Result] = []
+
+        def conclude(connection: Connection, version: ModelVersion) -> None:
+            name, number = version.mlflow_model_name, version.mlflow_model_version
+            evaluation_id = jobs.submit_job(
+                connection,
+                kind="evaluate",
+                arguments=build_arguments(version, dataset, mlflow_experiment=request.mlflow_experiment),
+                parent_job_id=attempt.job_id,
+                delay_s=reserve_s,
+            )
+            result = RegistrationResult(
+                model_name=name,
+                version=number,
+                url=session.pages.model_version(name, number),
+                evaluation_job_id=str(evaluation_id),
+            )
+            self._record(connection, result)
+            self.finish(connection)
+            told.append(result)
+
+        self._progress("training", 0.97, "registering the model")
+        register_model(session, request, dataset=dataset, run_id=training.run_id, attempt=attempt, conclude=conclude)
+        self._emit(told[0])
+
+    def evaluate(self) -> None:
+        request = read_evaluation(self._session.records, self._attempt.job.arguments)
+        self._tell(evaluate_model(self._session, request, attempt=self._attempt, report=self._progress))
+
+    def finish(self, connection: Connection) -> None:
+        job_id, number = self._attempt.job_id, self._attempt.number
+        attempts.finish_job(connection, job_id=job_id, attempt=number, state="succeeded", result=self._done)
+
+    def _tell(self, result: Result) -> None:
+        self._record(self._session.records, result)
+        self._emit(result)
+
+    def _record(self, connection: Connection, result: Result) -> None:
+        name, value = encode_result(result)
+        self._done[name] = value
+        attempts.report_result(
+            connection, job_id=self._attempt.job_id, attempt=self._attempt.number, name=name, value=value
         )
-    return outcome
+
+    def _progress(self, step: str, share: float | None, message: str, /) -> None:
+        """Tell the caller, and the job twice a second at most; an attempt that was taken over ends there."""
+        self._report(step, share, message)
+        now_s = time.monotonic()
+        if step == self._reported_step and now_s - self._reported_at_s < SECONDS_BETWEEN_REPORTS:
+            return
+        self._reported_at_s, self._reported_step = now_s, step
+        attempts.report_progress(
+            self._session.records,
+            job_id=self._attempt.job_id,
+            attempt=self._attempt.number,
+            step=step,
+            share=share or 0.0,
+            message=message,
+        )

@@ -1,7 +1,7 @@
 """Raw data → dataset: a processing run that logs the content once, under its digest."""
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from mlflow import MlflowException
@@ -10,9 +10,10 @@ from modelyard.data.profile import profile_table
 from modelyard.data.schema import describe_schema
 from modelyard.data.splits import dataset_table, split_counts
 from modelyard.errors import RecordLost
-from modelyard.pipeline.attempt import Attempt
+from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.request import CheckedData, TrainingRequest
+from modelyard.pipeline.results import DatasetResult
 from modelyard.pipeline.session import DATASETS_EXPERIMENT, Report, Session
 from modelyard.store import datasets as store
 from modelyard.tracking.datasets import (
@@ -24,24 +25,8 @@ from modelyard.tracking.datasets import (
     log_input,
     mlflow_schema,
 )
-from modelyard.tracking.runs import ActiveRun, is_finished, start_run
+from modelyard.tracking.runs import ActiveRun, is_finished
 from modelyard.tracking.server import get_or_create_experiment
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetResult:
-    """A dataset on record; ``reused`` if the same content had been logged before."""
-
-    dataset_id: str
-    name: str
-    version: str
-    digest: str
-    raw_digest: str
-    num_rows: int
-    split_counts: dict[str, int]
-    data_source: str
-    run_url: str
-    reused: bool
 
 
 def name_dataset(workload: str, data_source: str) -> str:
@@ -58,8 +43,8 @@ def log_dataset(
     digest = tables.digest()
     name = name_dataset(request.workload.spec.name, raw.source)
     experiment_id = get_or_create_experiment(session.mlflow, DATASETS_EXPERIMENT)
-    with store.lock_dataset(session.trainer, name=name, digest=digest):
-        found = store.find_dataset(session.trainer, name=name, digest=digest)
+    with store.lock_dataset(session.records, name=name, digest=digest):
+        found = store.find_dataset(session.records, name=name, digest=digest)
         if found is None:
             report("processing", 0.3, "logging the dataset")
             recorded = _log(
@@ -113,19 +98,19 @@ def _log(
     counts = split_counts(tables.split)
     parameters = request.parameters.model_dump(mode="json")
     raw_files = [asdict(file) for file in raw.files]
-    tags = request.tags(user=session.person.info.user) | {
+    tags = request.tags(user=session.user) | {
         "data_source": raw.source,
         "mlflow.dataset.logged": "true",
         "mlflow.dataset.context": "training",
     }
     if raw.dvc_md5 is not None:
         tags["dvc_md5"] = raw.dvc_md5
-    with start_run(
-        session.mlflow,
-        experiment_id=experiment_id,
+    with run_step(
+        session,
+        attempt,
+        step="processing",
         run_type="dataset",
-        job_id=str(attempt.job_id),
-        attempt=attempt.number,
+        experiment_id=experiment_id,
         name=f"{name} {digest[:8]}",
         tags=tags,
     ) as run:
@@ -149,24 +134,26 @@ def _log(
                 "code": asdict(request.code),
             },
         )
-        recorded = store.record_dataset(
-            session.trainer,
-            name=name,
-            workload=spec.name,
-            digest=digest,
-            raw_digest=raw.digest,
-            raw_files=raw_files,
-            location=f"runs:/{run.run_id}/metadata",
-            mlflow_run_id=run.run_id,
-            num_rows=tables.X.num_rows,
-            num_elements=content.num_rows * content.num_columns,
-            schema=schema,
-            profile=profile,
-            split_counts=counts,
-            parameters=parameters,
-            data_source=raw.source,
-            files=files,
-        )
+        connection = session.records
+        with attempt.fenced(connection):
+            recorded = store.record_dataset(
+                connection,
+                name=name,
+                workload=spec.name,
+                digest=digest,
+                raw_digest=raw.digest,
+                raw_files=raw_files,
+                location=f"runs:/{run.run_id}/metadata",
+                mlflow_run_id=run.run_id,
+                num_rows=tables.X.num_rows,
+                num_elements=content.num_rows * content.num_columns,
+                schema=schema,
+                profile=profile,
+                split_counts=counts,
+                parameters=parameters,
+                data_source=raw.source,
+                files=files,
+            )
         _show(run, recorded, tables)
     return recorded
 
@@ -195,7 +182,7 @@ def load_recorded(session: Session, recorded: store.Dataset) -> DatasetTables:
         ContentMismatch: a file or the content is not what was recorded.
         RecordLost: MLflow no longer has its run.
     """
-    files = store.list_dataset_files(session.trainer, dataset_id=recorded.dataset_id)
+    files = store.list_dataset_files(session.records, dataset_id=recorded.dataset_id)
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
         try:
             session.mlflow.get_run(recorded.mlflow_run_id)

@@ -2,22 +2,32 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlparse
 
 import yaml
 
 from modelyard.data.hashes import md5_file, sha256_file
-from modelyard.errors import ContentMismatch, DownloadFailed, RawDataMalformed, RawDataNotFound
+from modelyard.errors import (
+    BadInput,
+    ContentMismatch,
+    DownloadFailed,
+    RawDataMalformed,
+    RawDataNotFound,
+    RecordLost,
+)
 from modelyard.workloads.contract import Workload
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 DataSource = Literal["file_path", "download", "sample"]
 
@@ -57,6 +67,15 @@ class RawData:
     source: DataSource
     why: str
     dvc_md5: str | None
+
+    def reference(self) -> dict[str, Any]:
+        """What a job names it by, JSON values; where it was found on somebody's machine is not part of it."""
+        return {
+            "digest": self.digest,
+            "files": [asdict(file) for file in self.files],
+            "source": self.source,
+            "dvc_md5": self.dvc_md5,
+        }
 
 
 def locate_raw(
@@ -124,8 +143,7 @@ def hash_raw(located: LocatedData) -> HashedData:
         dvc_md5 = find_dvc_md5(located.files)
     except OSError as error:
         raise RawDataMalformed(error.filename, [f"it cannot be read: {error.strerror}"]) from None
-    digest = files[0].sha256 if len(files) == 1 else sha256(_manifest(files)).hexdigest()
-    raw = RawData(digest=digest, files=files, source=located.source, why=located.why, dvc_md5=dvc_md5)
+    raw = RawData(digest=_digest(files), files=files, source=located.source, why=located.why, dvc_md5=dvc_md5)
     return HashedData(located=located, raw=raw)
 
 
@@ -142,6 +160,47 @@ def store_raw(hashed: HashedData, *, raw_uri: str) -> RawData:
     if len(hashed.raw.files) > 1:
         _write(root / hashed.raw.digest / "manifest.json", _manifest(hashed.raw.files))
     return hashed.raw
+
+
+def fetch_raw(reference: Mapping[str, Any], *, raw_uri: str) -> HashedData:
+    """Raw data that a job names, as it is in the store; every file is verified.
+
+    Args:
+        reference: as ``RawData.reference`` gives it.
+        raw_uri: address of the store.
+
+    Raises:
+        RecordLost: a file is not there.
+        ContentMismatch: a file's bytes are not those that its name says.
+        BadInput: the reference names no content.
+    """
+    root = Path(unquote(urlparse(raw_uri).path))
+    files = tuple(RawFile(name=f["name"], sha256=f["sha256"], size_bytes=f["size_bytes"]) for f in reference["files"])
+    named = all(
+        _SHA256.fullmatch(file.sha256) and Path(file.name).name == file.name not in ("", "..") for file in files
+    )
+    if not (files and named and _digest(files) == reference["digest"]):
+        raise BadInput(f"{reference['digest']} is no content of the raw store; give the data again")
+    paths = tuple(root / file.sha256 / file.name for file in files)
+    for path, file in zip(paths, files, strict=True):
+        try:
+            found = sha256_file(path)
+        except FileNotFoundError:
+            raise RecordLost(f"the raw store has lost {path}; put the file back, or give the data again") from None
+        if found != file.sha256:
+            raise ContentMismatch(str(path), expected=file.sha256, found=found)
+    raw = RawData(
+        digest=reference["digest"],
+        files=files,
+        source=reference["source"],
+        why="from the raw store",
+        dvc_md5=reference["dvc_md5"],
+    )
+    return HashedData(located=LocatedData(files=paths, source=raw.source, why=raw.why), raw=raw)
+
+
+def _digest(files: Sequence[RawFile]) -> str:
+    return files[0].sha256 if len(files) == 1 else sha256(_manifest(files)).hexdigest()
 
 
 def _manifest(files: Sequence[RawFile]) -> bytes:

@@ -12,7 +12,7 @@ from modelyard.data.profile import count_infinite
 from modelyard.data.splits import check_split
 from modelyard.errors import BadInput, InvalidParameter, RawDataMalformed
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.raw import HashedData, hash_raw, locate_raw
+from modelyard.pipeline.raw import HashedData, LocatedData, RawData, fetch_raw, hash_raw, locate_raw
 from modelyard.workloads.contract import Parameters, Processed, Workload
 from modelyard.workloads.registry import build_parameters, get_workload
 
@@ -28,7 +28,7 @@ class TrainingRequest:
     run_name: str | None
     code: CodeVersion
 
-    def arguments(self, *, raw_digest: str) -> dict[str, Any]:
+    def arguments(self, raw: RawData) -> dict[str, Any]:
         """The request as JSON values, references only; what the same request is, is decided by these."""
         return {
             "workload": self.workload.spec.name,
@@ -36,26 +36,31 @@ class TrainingRequest:
             "parameters": self.parameters.model_dump(mode="json"),
             "mlflow_experiment": self.mlflow_experiment,
             "run_name": self.run_name,
-            "raw_digest": raw_digest,
+            "raw": raw.reference(),
             "workload_sha256": self.code.workload_sha256,
         }
 
     def tags(self, *, user: str) -> dict[str, str]:
         """Tags that every run of this request carries: whose it is, and which code made it."""
-        spec, code = self.workload.spec, self.code
-        return {
-            "workload": spec.name,
-            "task": str(spec.task),
-            "policy_id": spec.policy_id,
-            "code_release": code.release,
-            "code_python": code.python,
-            "code_dirty": str(code.dirty).lower(),
-            "workload_sha256": code.workload_sha256,
-            "mlflow.user": user,
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.name": f"modelyard train {spec.name}",
-            **({"mlflow.source.git.commit": code.commit} if code.commit else {}),
-        }
+        return describe_origin(self.workload, self.code, user=user)
+
+
+def describe_origin(workload: Workload, code: CodeVersion, *, user: str) -> dict[str, str]:
+    """Tags that say whose a run is, and which code made it."""
+    spec = workload.spec
+    return {
+        "workload": spec.name,
+        "task": str(spec.task),
+        "policy_id": spec.policy_id,
+        "code_release": code.release,
+        "code_python": code.python,
+        "code_dirty": str(code.dirty).lower(),
+        "workload_sha256": code.workload_sha256,
+        "mlflow.user": user,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": f"modelyard train {spec.name}",
+        **({"mlflow.source.git.commit": code.commit} if code.commit else {}),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +159,44 @@ def check_data(
         RawDataNotFound: data that was named is not there.
         RawDataMalformed: with every problem that was found.
     """
-    workload = request.workload
-    located = locate_raw(workload, data=data, data_dir=data_dir, folder=folder, report=report)
+    located = locate_raw(request.workload, data=data, data_dir=data_dir, folder=folder, report=report)
     hashed = hash_raw(located)
+    return CheckedData(hashed=hashed, processed=process_raw(request, located))
+
+
+def read_request(arguments: Mapping[str, Any]) -> TrainingRequest:
+    """A request from its arguments as they were recorded, perhaps by an earlier release; checked again.
+
+    Raises:
+        BadInput: this release does not take them any more.
+    """
+    return build_request(
+        str(arguments.get("workload")),
+        model_type=arguments.get("model_type"),
+        values=arguments.get("parameters"),
+        run_name=arguments.get("run_name"),
+        mlflow_experiment=arguments.get("mlflow_experiment"),
+    )
+
+
+def fetch_data(request: TrainingRequest, arguments: Mapping[str, Any], *, raw_uri: str) -> CheckedData:
+    """The data that recorded arguments name, from the raw store, verified and processed.
+
+    Raises:
+        RecordLost: the store has it no longer.
+        ContentMismatch: its bytes are not those that were stored.
+    """
+    hashed = fetch_raw(arguments["raw"], raw_uri=raw_uri)
+    return CheckedData(hashed=hashed, processed=process_raw(request, hashed.located))
+
+
+def process_raw(request: TrainingRequest, located: LocatedData) -> Processed:
+    """Read and process raw data in memory.
+
+    Raises:
+        RawDataMalformed: with every problem that was found.
+    """
+    workload = request.workload
     raw = workload.load_raw(located.files, parameters=request.parameters)
     with np.errstate(all="ignore"):  # what overflows is found below, and named
         processed = workload.process(raw, parameters=request.parameters)
@@ -165,4 +205,4 @@ def check_data(
         problems = [f"{name} becomes infinite in {count:,} rows" for name, count in infinite.items()]
         raise RawDataMalformed(located.files[0], problems, hint="Some of its numbers are too large or too small.")
     check_split(processed.split, processed.load_groups(workload.spec.group_column))
-    return CheckedData(hashed=hashed, processed=processed)
+    return processed

@@ -1,13 +1,14 @@
-"""What a step of the pipeline works with: MLflow, one database connection per role, the raw store."""
+"""What a step of the pipeline works with: MLflow, the database as one role, the raw store."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from mlflow import MlflowClient
 
-from modelyard.store.connections import Connection, connect
+from modelyard.pipeline.results import Result
+from modelyard.store.connections import Connection, Reconnecting
 from modelyard.tracking import server
 
 DATASETS_EXPERIMENT = "datasets"
@@ -15,14 +16,18 @@ DATASETS_EXPERIMENT = "datasets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Open connections: ``person`` asks for work, ``trainer`` and ``evaluator`` write what their role may."""
+    """Open connections for one attempt; ``user`` is who asked for the job."""
 
     mlflow: MlflowClient
     pages: server.Pages
-    person: Connection
-    trainer: Connection
-    evaluator: Connection
     raw_uri: str
+    user: str
+    database: Reconnecting
+
+    @property
+    def records(self) -> Connection:
+        """A connection that works, as the role whose work it is. In a transaction use the one that it began on."""
+        return self.database.get()
 
 
 class Report(Protocol):
@@ -31,20 +36,19 @@ class Report(Protocol):
     def __call__(self, step: str, share: float | None, message: str, /) -> None: ...
 
 
-Emit = Callable[[object], None]  # told each result as it is there, a dataclass of JSON values
+Emit = Callable[[Result], None]  # told each result as it is there
 
 
 @contextmanager
 def open_session(
-    *, tracking_uri: str, ui_url: str, raw_uri: str, person: str, dsn: Callable[[str], str]
+    *, tracking_uri: str, ui_url: str, raw_uri: str, dsn: str, application_name: str, user: str
 ) -> Iterator[Session]:
-    """Connect to everything; ``dsn`` gives the address of the database for a role."""
-    with ExitStack() as stack:
+    """Connect to everything; ``dsn`` is the database's address as the role whose work it is."""
+    with Reconnecting(dsn, application_name=application_name) as database:
         yield Session(
             mlflow=server.connect(tracking_uri),
             pages=server.Pages(ui_url),
-            person=stack.enter_context(connect(dsn(person), application_name="modelyard")),
-            trainer=stack.enter_context(connect(dsn("trainer"), application_name="modelyard trainer")),
-            evaluator=stack.enter_context(connect(dsn("evaluator"), application_name="modelyard evaluator")),
             raw_uri=raw_uri,
+            user=user,
+            database=database,
         )

@@ -1,46 +1,27 @@
 """Dataset → training run → model version: the contract is checked before anything is registered."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
-from modelyard.errors import StepFailed
-from modelyard.pipeline.attempt import Attempt
+from modelyard.errors import AttemptLost
+from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.interrupts import deferred_interrupts
 from modelyard.pipeline.process import describe_dataset
 from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.request import CheckedData, TrainingRequest
+from modelyard.pipeline.results import TrainingResult
 from modelyard.pipeline.session import Report, Session
-from modelyard.store import datasets, jobs, models
+from modelyard.store import attempts, datasets, models
+from modelyard.store.connections import Connection
 from modelyard.tracking.contract import CheckedRun, Contract, check_contract
 from modelyard.tracking.datasets import DatasetTables, log_input
 from modelyard.tracking.models import log_model
 from modelyard.tracking.registry import register
-from modelyard.tracking.runs import ActiveRun, list_job_runs, start_run
+from modelyard.tracking.runs import ActiveRun, list_job_runs
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.contract import SPLITS
 
 MODEL_ARTIFACT = "model"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """A finished training run: ``metrics`` by split, ``baselines`` on the test rows."""
-
-    run_id: str
-    run_url: str
-    model_type: str
-    metrics: dict[str, float]
-    baselines: dict[str, dict[str, float]]
-    resumed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrationResult:
-    """A registered model version."""
-
-    model_name: str
-    version: str
-    url: str
 
 
 def build_contract(request: TrainingRequest, *, dataset_digest: str) -> Contract:
@@ -95,7 +76,7 @@ def train_model(
     run_id = _find_finished(session, request, dataset, attempt)
     resumed = run_id is not None
     if run_id is None:
-        tags = request.tags(user=session.person.info.user) | {
+        tags = request.tags(user=session.user) | {
             "stage": "training",
             "dataset_version": dataset.version,
             "dataset_digest": dataset.digest,
@@ -105,22 +86,16 @@ def train_model(
         }
         if raw.dvc_md5 is not None:
             tags["dvc_md5"] = raw.dvc_md5
-        active: ActiveRun | None = None
-        try:
-            with start_run(
-                session.mlflow,
-                experiment_id=experiment_id,
-                run_type="training",
-                job_id=str(attempt.job_id),
-                attempt=attempt.number,
-                name=request.run_name,
-                tags=tags,
-            ) as active:
-                _fill_run(session, active, request, checked, raw, dataset=dataset, report=report)
-        except Exception as error:
-            url = session.pages.run(experiment_id, active.run_id) if active else None
-            first_line = (str(error).splitlines() or [""])[0]
-            raise StepFailed("training", f"{type(error).__name__}: {first_line}", run_url=url) from error
+        with run_step(
+            session,
+            attempt,
+            step="training",
+            run_type="training",
+            experiment_id=experiment_id,
+            name=request.run_name,
+            tags=tags,
+        ) as active:
+            _fill_run(session, active, request, checked, raw, dataset=dataset, attempt=attempt, report=report)
         run_id = active.run_id
     logged = session.mlflow.get_run(run_id).data.metrics
     return TrainingResult(
@@ -142,7 +117,7 @@ def _find_finished(
     """The run that an earlier attempt has finished, on this very dataset and with this very code."""
     if not attempt.resumed:
         return None
-    same = request.tags(user=session.person.info.user) | {"run_type": "training", "dataset_digest": dataset.digest}
+    same = request.tags(user=session.user) | {"run_type": "training", "dataset_digest": dataset.digest}
     runs = list_job_runs(session.mlflow, job_id=str(attempt.job_id), experiment_names=[request.mlflow_experiment])
     finished = [r.info.run_id for r in runs if r.info.status == "FINISHED" and same.items() <= r.data.tags.items()]
     return finished[-1] if finished else None
@@ -156,6 +131,7 @@ def _fill_run(
     raw: RawData,
     *,
     dataset: datasets.Dataset,
+    attempt: Attempt,
     report: Report,
 ) -> None:
     """Train, and log everything the contract asks for; the model's hashes are on record before the run is FINISHED."""
@@ -200,11 +176,9 @@ def _fill_run(
         params=params,
         tags={"workload": request.workload.spec.name, "run_type": "training"},
     )
-    models.record_model_files(
-        session.trainer,
-        mlflow_model_id=logged.model_id,
-        files=logged.files,
-    )
+    connection = session.records
+    with attempt.fenced(connection):
+        models.record_model_files(connection, mlflow_model_id=logged.model_id, files=logged.files)
 
 
 def _class_name(model: object) -> str:
@@ -215,34 +189,49 @@ def _class_name(model: object) -> str:
 
 
 def register_model(
-    session: Session, request: TrainingRequest, *, dataset: datasets.Dataset, run_id: str, attempt: Attempt
-) -> tuple[models.ModelVersion, RegistrationResult]:
+    session: Session,
+    request: TrainingRequest,
+    *,
+    dataset: datasets.Dataset,
+    run_id: str,
+    attempt: Attempt,
+    conclude: Callable[[Connection, models.ModelVersion], None],
+) -> models.ModelVersion:
     """Register a training run's model once: looked for by run id first, in MLflow and in the store.
+
+    Args:
+        session: open connections.
+        request: what was trained.
+        dataset: on what.
+        run_id: the finished training run.
+        attempt: whose work it is.
+        conclude: writes on this connection what follows, in the transaction that records the model version.
 
     Raises:
         ContractNotMet: with everything that is missing; nothing was registered.
-        AttemptLost: a later attempt has taken the job over; nothing was registered.
+        AttemptLost: the job was taken over or cancelled; nothing was registered.
     """
-    spec = request.workload.spec
-    with models.lock_registration(session.trainer, mlflow_run_id=run_id):
-        recorded = models.find_model_version_by_run(session.trainer, mlflow_run_id=run_id)
-        if recorded is None:
-            checked = check_contract(
-                session.mlflow, run_id, contract=build_contract(request, dataset_digest=dataset.digest)
-            )
-            jobs.check_attempt(session.trainer, job_id=attempt.job_id, attempt=attempt.number)
-            with deferred_interrupts():
-                recorded = _register(session, request, checked, dataset=dataset, attempt=attempt)
-    return recorded, RegistrationResult(
-        model_name=spec.model_name,
-        version=recorded.mlflow_model_version,
-        url=session.pages.model_version(spec.model_name, recorded.mlflow_model_version),
-    )
+    connection = session.records
+    with models.lock_registration(connection, mlflow_run_id=run_id):
+        checked = check_contract(
+            session.mlflow, run_id, contract=build_contract(request, dataset_digest=dataset.digest)
+        )
+        attempts.check_attempt(connection, job_id=attempt.job_id, attempt=attempt.number)
+        with deferred_interrupts():
+            version = _register(session, request, checked, dataset=dataset)
+            try:
+                writer = session.records
+                with attempt.fenced(writer):
+                    recorded = _record(writer, request, checked, version, dataset, attempt)
+                    conclude(writer, recorded)
+            except AttemptLost:
+                _take_back(session, request, version=version, run_id=run_id)
+                raise
+    return recorded
 
 
-def _register(
-    session: Session, request: TrainingRequest, checked: CheckedRun, *, dataset: datasets.Dataset, attempt: Attempt
-) -> models.ModelVersion:
+def _register(session: Session, request: TrainingRequest, checked: CheckedRun, *, dataset: datasets.Dataset) -> str:
+    """A version of the run's model in MLflow: the one that is there, else a new one. Returns its number."""
     spec = request.workload.spec
     tags = {"stage": "none", "workload": spec.name, "policy_id": spec.policy_id, "dataset_digest": dataset.digest}
     while True:
@@ -250,14 +239,25 @@ def _register(
             session.mlflow, model_name=spec.model_name, run_id=checked.run_id, model_id=checked.model_id, tags=tags
         )
         known = models.find_model_version(
-            session.trainer, mlflow_model_name=spec.model_name, mlflow_model_version=version
+            session.records, mlflow_model_name=spec.model_name, mlflow_model_version=version
         )
-        if known is None:
-            break
+        if known is None or known.mlflow_run_id == checked.run_id:
+            return version
         # MLflow counts from 1 again after a registered model was deleted; a number on record is never used twice
         session.mlflow.delete_model_version(spec.model_name, version)
+
+
+def _record(
+    connection: Connection,
+    request: TrainingRequest,
+    checked: CheckedRun,
+    version: str,
+    dataset: datasets.Dataset,
+    attempt: Attempt,
+) -> models.ModelVersion:
+    spec = request.workload.spec
     return models.record_model_version(
-        session.trainer,
+        connection,
         mlflow_model_name=spec.model_name,
         mlflow_model_version=version,
         mlflow_run_id=checked.run_id,
@@ -271,3 +271,15 @@ def _register(
         code_version=asdict(request.code),
         metrics=checked.metrics,
     )
+
+
+def _take_back(session: Session, request: TrainingRequest, *, version: str, run_id: str) -> None:
+    """Delete a version from MLflow that an attempt without the right to do so has registered.
+
+    Under the lock of the registration: whoever took the job over may have found that version, and recorded it.
+    """
+    name = request.workload.spec.model_name
+    connection = session.records
+    with models.lock_registration(connection, mlflow_run_id=run_id):
+        if models.find_model_version(connection, mlflow_model_name=name, mlflow_model_version=version) is None:
+            session.mlflow.delete_model_version(name, version)

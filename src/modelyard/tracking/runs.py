@@ -14,7 +14,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.utils.time import get_current_time_millis
 
 RunType = Literal["dataset", "training", "evaluation", "blend"]
-JOB_TAG, ATTEMPT_TAG = "modelyard.job_id", "modelyard.attempt"
+JOB_TAG, ATTEMPT_TAG, ORPHAN_TAG = "modelyard.job_id", "modelyard.attempt", "modelyard.orphan"
 TRACEBACK_PATH = "error/traceback.txt"
 
 
@@ -121,5 +121,5 @@ def fail_orphan(client: MlflowClient, run_id: str, *, reason: str) -> None:
     for output in outputs.model_outputs if outputs else []:
         if client.get_logged_model(output.model_id).status == LoggedModelStatus.PENDING:
             client.finalize_logged_model(output.model_id, LoggedModelStatus.FAILED)
-    client.set_tag(run_id, "modelyard.orphan", reason)
+    client.set_tag(run_id, ORPHAN_TAG, reason[:5000])
     client.set_terminated(run_id, "FAILED")

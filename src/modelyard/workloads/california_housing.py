@@ -12,6 +12,7 @@ from pydantic import Field
 from modelyard.errors import DownloadFailed, RawDataMalformed
 from modelyard.workloads.california_geography import measure_distances
 from modelyard.workloads.contract import Limit, Parameters, Processed, Report, Task, Trained, WorkloadSpec
+from modelyard.workloads.fitting import fit_pipeline, narrow_report
 from modelyard.workloads.metrics import draw_regression, regression_metrics, score_regression
 from modelyard.workloads.raw_csv import Column, load_raw_csv, write_raw_csv
 
@@ -202,25 +203,22 @@ def train(dataset: Processed, /, *, parameters: HousingParameters, report: Repor
 def _train(dataset: Processed, parameters: HousingParameters, report: Report) -> Trained:
     names, test = dataset.X.column_names, dataset.load_rows("test")
 
-    def fit(rows: "pd.DataFrame") -> Any:
-        model = _make_model(dataset, parameters).fit(rows[names], rows[TARGET])
-        if isinstance(parameters, RandomForest):
-            model[-1].n_jobs = None  # threads would add up the trees in any order, and the last bit would differ
-        return model
+    def fit(rows: "pd.DataFrame", begin: float, end: float, what: str) -> Any:
+        tell = narrow_report(report, begin, end, f"fitting {what}")
+        return fit_pipeline(_make_model(dataset, parameters), rows[names], rows[TARGET], report=tell)
 
     def score(model: Any, split: str) -> dict[str, float]:
         rows = dataset.load_rows(split)
         scores = evaluate(rows, model.predict(rows[names]), parameters=parameters)
         return {f"{split}_{name}": value for name, value in scores.items()}
 
-    report(0.0, "fitting the training rows")
-    model = fit(dataset.load_rows("train"))
+    half = 0.45 if parameters.refit else 0.9
+    model = fit(dataset.load_rows("train"), 0.0, half, "the training rows")
     validation = score(model, "validation")
     if isinstance(parameters, HistGradientBoosting):
-        _report_stages(model, dataset.load_rows("validation"), names, report)
+        _report_stages(model, dataset.load_rows("validation"), names, report, share=half)
     if parameters.refit:
-        report(0.5, "fitting the training and validation rows")
-        model = fit(dataset.load_rows("train", "validation"))
+        model = fit(dataset.load_rows("train", "validation"), half, 0.9, "the training and validation rows")
     metrics = score(model, "train") | validation | score(model, "test")
     figures = draw_regression(test[TARGET], model.predict(test[names]), quantity="median house value", unit=UNIT)
     report(1.0, f"test RMSE {metrics['test_rmse']:.4f} {UNIT}")
@@ -270,13 +268,13 @@ def _engineer_features(basic: dict[str, Array]) -> dict[str, Array]:
     }
 
 
-def _report_stages(model: Any, rows: "pd.DataFrame", names: list[str], report: Report) -> None:
+def _report_stages(model: Any, rows: "pd.DataFrame", names: list[str], report: Report, *, share: float) -> None:
     """Log the validation RMSE along the iterations of a fit that is done; stopping in between would change it."""
     stages = list(model[-1].staged_predict(model[:-1].transform(rows[names])))
     for step in sorted({math.ceil(len(stages) * part / 20) for part in range(1, 21)}):
         rmse = score_regression(rows[TARGET], stages[step - 1])["rmse"]
         message = f"validation RMSE {rmse:.4f} after {step} iterations"
-        report(0.4 + 0.1 * step / len(stages), message, metrics={"staged_validation_rmse": rmse}, step=step)
+        report(share, message, metrics={"staged_validation_rmse": rmse}, step=step)
 
 
 def _make_preprocessing(names: list[str]) -> Any:

@@ -1,0 +1,1 @@
+"""Work from the queue: claims, attempts in child processes, periodic work."""

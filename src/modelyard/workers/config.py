@@ -1,0 +1,41 @@
+"""What a worker has to know."""
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+Role = Literal["trainer", "evaluator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """Attributes:
+    role: whose work it does; also the name of its queue and its login.
+    dsn: the database, as that role.
+    tracking_uri: MLflow for programs.
+    ui_url: MLflow for people.
+    raw_uri: where raw data is stored by content.
+    claim_s: a job is lost to a worker that has not renewed its claim for so many seconds.
+    pause_s: seconds between the first attempt that failed and the second; four times that before the third.
+    """
+
+    role: Role
+    dsn: str
+    tracking_uri: str
+    ui_url: str
+    raw_uri: str
+    claim_s: float
+    pause_s: float
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        return cls(**values)
+
+
+def name_worker(role: str) -> str:
+    """Who works, for people to read."""
+    return f"{role} {socket.gethostname()}:{os.getpid()}"

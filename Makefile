@@ -9,27 +9,37 @@ LOCKED := requirements/runtime.txt
 LOCKED_DEV := requirements/dev.txt
 
 # What `make train` hands on goes through the environment, so that no quote or blank in it means anything to the shell.
-export WORKLOAD DATA MODEL_TYPE PARAMS CONFIG RUN_NAME EXPERIMENT_NAME SQL
+export WORKLOAD DATA MODEL_TYPE PARAMS CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL
+HOW = $${INLINE:+--inline} $${NO_WAIT:+--no-wait}
+PROCESS = $(BIN)/modelyard process "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${PARAMS:+--params "$$PARAMS"} \
+	$${CONFIG:+--config "$$CONFIG"} $(HOW)
 TRAIN = $(BIN)/modelyard train "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} \
 	$${PARAMS:+--params "$$PARAMS"} $${CONFIG:+--config "$$CONFIG"} \
-	$${RUN_NAME:+--run-name "$$RUN_NAME"} $${EXPERIMENT_NAME:+--experiment-name "$$EXPERIMENT_NAME"}
+	$${RUN_NAME:+--run-name "$$RUN_NAME"} $${EXPERIMENT_NAME:+--experiment-name "$$EXPERIMENT_NAME"} $(HOW)
 
 ifdef STACK
 export MODELYARD_STACK := $(STACK)
 endif
 
-.PHONY: help train up down status env psql doctor test test-fast check format lock wheel clean
+.PHONY: help train process jobs up down status env psql doctor test test-fast check format lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make train WORKLOAD= DATA=/any/file MODEL_TYPE= PARAMS='max_depth=6 learning_rate=0.1' CONFIG= RUN_NAME= EXPERIMENT_NAME="
+	@echo "  make train NO_WAIT=1 (queue it and return)   make train INLINE=1 (without the queue)   make up TRAINERS=2"
 
 train: $(VENV)/runtime.stamp ## train and evaluate a workload, from raw data to a policy version
 	@$(TRAIN)
 
-up: $(VENV)/runtime.stamp ## start PostgreSQL and MLflow
-	@$(BIN)/modelyard up
+process: $(VENV)/runtime.stamp ## make a workload's dataset and log it, without training
+	@$(PROCESS)
+
+jobs: $(VENV)/runtime.stamp ## what waits, runs and has ended
+	@$(BIN)/modelyard jobs list
+
+up: $(VENV)/runtime.stamp ## start PostgreSQL, MLflow, a trainer and an evaluator
+	@$(BIN)/modelyard up $${TRAINERS:+--trainers "$$TRAINERS"}
 
 down: $(VENV)/runtime.stamp ## stop them; nothing is lost
 	@$(BIN)/modelyard down

@@ -2,7 +2,7 @@
 
 import typer
 
-from modelyard.cli import digest, doctor, stack, train
+from modelyard.cli import digest, doctor, jobs, stack, train, worker
 
 app = typer.Typer(
     name="modelyard",
@@ -14,6 +14,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done and passed, 1 failed, 2 not possible as asked, 3 refused by the gate, 130 interrupted.",
 )
 app.command()(train.train)
+app.command()(train.process)
+app.add_typer(jobs.app, name="jobs")
+app.command()(worker.worker)
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)

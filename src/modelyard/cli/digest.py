@@ -13,9 +13,6 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from modelyard.data.digest import Digest
-from modelyard.data.files import open_batches
-
 SHOW_PROGRESS_AFTER_S = 1.0
 
 
@@ -55,6 +52,9 @@ def digest(
 
 def digest_file(path: Path) -> FileDigest:
     """Stream a file through the digest, in bounded memory; a terminal sees progress after a second."""
+    from modelyard.data.digest import Digest  # pyarrow: other commands do without it
+    from modelyard.data.files import open_batches
+
     started = time.perf_counter()
     schema, batches = open_batches(path)
     content = Digest(schema)

@@ -50,9 +50,9 @@ def _end_interrupted() -> NoReturn:
 
 
 def _end_failed(error: Exception) -> NoReturn:
-    from modelyard.errors import ModelyardError
+    from modelyard.errors import JobFailed, ModelyardError, ServiceFailed
 
-    if away := _find_away(error):
+    if not isinstance(error, JobFailed | ServiceFailed) and (away := _find_away(error)):
         _say(f"{away} went away during the work (modelyard status); the same command starts it and goes on")
         sys.exit(1)
     if isinstance(error, ModelyardError):

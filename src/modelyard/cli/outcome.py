@@ -7,11 +7,15 @@ from functools import singledispatchmethod
 from rich.console import Console
 from rich.table import Table
 
-from modelyard.pipeline.evaluate import EvaluationResult
-from modelyard.pipeline.flow import JobStarted
-from modelyard.pipeline.process import DatasetResult
 from modelyard.pipeline.raw import RawData
-from modelyard.pipeline.train import RegistrationResult, TrainingResult
+from modelyard.pipeline.results import (
+    DatasetResult,
+    EvaluationResult,
+    JobStarted,
+    Notice,
+    RegistrationResult,
+    TrainingResult,
+)
 from modelyard.workloads.contract import SPLITS, WorkloadSpec
 
 STAGES_QUERY = "select * from exp.stages"
@@ -37,12 +41,17 @@ class OutcomePrinter:
     @__call__.register
     def _(self, job: JobStarted) -> None:
         again = f", attempt {job.attempt}: goes on with what the last one left" if job.attempt > 1 else ""
-        self._say("job", f"{job.job_id}{again}")
+        self._say("job", f"{job.job_id} ({job.kind}{again})")
+
+    @__call__.register
+    def _(self, notice: Notice) -> None:
+        self._say("note", notice.text, style="yellow")
 
     @__call__.register
     def _(self, dataset: DatasetResult) -> None:
         known = ", logged before" if dataset.reused else ""
-        splits = " + ".join(f"{count:,} {name}" for name, count in dataset.split_counts.items())
+        counts = [(name, dataset.split_counts[name]) for name in SPLITS if name in dataset.split_counts]
+        splits = " + ".join(f"{count:,} {name}" for name, count in counts)
         self._say("dataset", f"{dataset.name} {dataset.version}{known}: {dataset.num_rows:,} rows ({splits})")
         self._say("", f"digest {dataset.digest}")
         self._say("", dataset.run_url)
@@ -53,14 +62,14 @@ class OutcomePrinter:
         self._say("run", f"{training.run_id} ({training.model_type}{known})")
         self._say("", training.run_url)
         splits = [split for split in SPLITS if f"{split}_{self._spec.primary_metric.name}" in training.metrics]
+        baselines = [name for name in self._spec.baselines if name in training.baselines]
         rows = [
             [metric.name, metric.unit]
             + [f"{training.metrics[f'{split}_{metric.name}']:.4f}" for split in splits]
-            + [f"{baseline[metric.name]:.4f}" for baseline in training.baselines.values()]
+            + [f"{training.baselines[name][metric.name]:.4f}" for name in baselines]
             for metric in self._spec.metrics
         ]
-        baselines = [f"{name} (baseline, test)" for name in training.baselines]
-        self._print_table(["metric", "unit"], [*splits, *baselines], rows)
+        self._print_table(["metric", "unit"], [*splits, *(f"{name} (baseline, test)" for name in baselines)], rows)
 
     @__call__.register
     def _(self, registration: RegistrationResult) -> None:

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 2.0  # of one step's progress where the output is no terminal
 WIDTH = 110  # of tables and lines where the output is no terminal
@@ -28,6 +38,13 @@ def make_console(*, json: bool) -> Console:
     return _PlainConsole(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
 
 
+class _RateColumn(ProgressColumn):
+    """How fast a step moves."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{100 * task.speed:.1f} %/s" if task.speed else "")
+
+
 class StepProgress:
     """Shows how far each step is: a bar on a terminal, else a line when a step says something new."""
 
@@ -37,22 +54,26 @@ class StepProgress:
             TextColumn("  {task.description:<12}"),
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f} %"),
+            _RateColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[message]}"),
             console=console,
             transient=True,
         )
         self._task: TaskID | None = None
         self._step = ""
-        self._printed_at = 0.0
+        self._printed, self._printed_at = ("", ""), 0.0  # without a terminal: the last line, and when it was
 
     def __call__(self, step: str, share: float | None, message: str, /) -> None:
         if not self._console.is_terminal:
             now = time.monotonic()
-            if step != self._step or now - self._printed_at >= SECONDS_BETWEEN_LINES:
-                self._console.print(f"  {step}: {message}", style="dim")
-                self._printed_at = now
-            self._step = step
+            new = (step, message) != self._printed and now - self._printed_at >= SECONDS_BETWEEN_LINES
+            if new or step != self._printed[0]:
+                percent = "" if share is None else f" {share:.0%}"
+                self._console.print(f"  {step}{percent}: {message}", style="dim")
+                self._printed, self._printed_at = (step, message), now
             return
         if step != self._step or self._task is None:
             if self._task is not None:

@@ -19,15 +19,20 @@ from modelyard.stack.addresses import Addresses
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def up() -> None:
-    """Start PostgreSQL and MLflow, or find them running."""
+def up(
+    trainers: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="How many trainers there are from now on. Default: as last time, or 1."),
+    ] = None,
+) -> None:
+    """Start PostgreSQL, MLflow, trainers and an evaluator, or find them running."""
     console = make_console(json=False)
-    addresses = embedded.up(load_settings(), lambda text: console.print(f"stack    {text}"))
+    addresses = embedded.up(load_settings(), lambda text: console.print(f"stack    {text}"), trainers=trainers)
     console.print(f"MLflow   {addresses.ui_url}")
 
 
 def down() -> None:
-    """Stop MLflow and PostgreSQL; nothing is lost."""
+    """Stop the workers, MLflow and PostgreSQL; nothing is lost."""
     console = make_console(json=False)
     embedded.down(load_settings(), lambda text: console.print(f"stack    {text}"))
 
@@ -59,7 +64,7 @@ def status(json_output: JsonOption = False) -> None:
 
 def env() -> None:
     """Print settings for a shell or a notebook: eval "$(modelyard env)"."""
-    for name, value in _get_running().environment().items():
+    for name, value in get_running().environment().items():
         print(f"export {name}={shlex.quote(value)}")
 
 
@@ -69,14 +74,15 @@ def psql(
     ] = None,
 ) -> None:
     """Open a prompt on the database as yourself."""
-    addresses = _get_running()
+    addresses = get_running()
     program = embedded.psql_path(load_settings())
     rows = [] if sql is None else ["--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1", "--command", sql]
     sys.stdout.flush()
     os.execv(program, [str(program), "--no-psqlrc", *rows, addresses.dsn(addresses.person)])  # noqa: S606
 
 
-def _get_running() -> Addresses:
+def get_running() -> Addresses:
+    """Where the stack is, if it runs."""
     found = embedded.find_running(load_settings())
     if found is None:
         raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")

@@ -1,54 +1,132 @@
-"""``modelyard train``: from raw data to a policy version."""
+"""``modelyard train | process``: from raw data to a policy version, or to a dataset."""
 
 import json
 import shlex
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from modelyard.cli.output import StepProgress, make_console
-from modelyard.errors import InvalidParameter
+from modelyard.cli.output import make_console
+from modelyard.cli.submission import Submission
+from modelyard.errors import BadInput, InvalidParameter
 from modelyard.settings import load_settings
 from modelyard.stack.choice import choose_stack
 
-if TYPE_CHECKING:  # MLflow takes 1.5 s to import, and a wrong option need not wait for it
-    from modelyard.pipeline.request import CheckedData, TrainingRequest
-
 REFUSED = 3  # exit code: training and evaluation are done, and the gate says no
+
+Workload = Annotated[str, typer.Argument(help="Which workload, e.g. california_housing.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Raw data; with it nothing else is tried. Default: data folder, download, sample."),
+]
+ModelType = Annotated[str | None, typer.Option(help="One of the workload's model types.")]
+Params = Annotated[str, typer.Option(help="Parameters in one text: 'max_depth=6 learning_rate=0.1'.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One parameter; may be repeated.")
+]
+Config = Annotated[
+    str | None, typer.Option(help="A YAML file of parameters, or the name of one that ships with the workload.")
+]
+RunName = Annotated[str | None, typer.Option(help="Name of the MLflow run.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the job's number and return.")]
+Inline = Annotated[bool, typer.Option("--inline", help="Do the work in this process, without the queue.")]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")]
 
 
 def train(
-    workload: Annotated[str, typer.Argument(help="Which workload, e.g. california_housing.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Raw data; with it nothing else is tried. Default: data folder, download, sample."),
-    ] = None,
-    model_type: Annotated[str | None, typer.Option(help="One of the workload's model types.")] = None,
-    params: Annotated[str, typer.Option(help="Parameters in one text: 'max_depth=6 learning_rate=0.1'.")] = "",
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One parameter; may be repeated.")
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="A YAML file of parameters, or the name of one that ships with the workload.")
-    ] = None,
-    run_name: Annotated[str | None, typer.Option(help="Name of the MLflow run.")] = None,
+    workload: Workload,
+    data: Data = None,
+    model_type: ModelType = None,
+    params: Params = "",
+    assignments: Assignments = None,
+    config: Config = None,
+    run_name: RunName = None,
     experiment_name: Annotated[str | None, typer.Option(help="MLflow experiment; default: the workload's.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")] = False,
+    no_wait: NoWait = False,
+    inline: Inline = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Train and evaluate a workload, from raw data to a policy version."""
+    console = make_console(json=json_output)
+    submission = _submit(
+        "train",
+        console,
+        workload=workload,
+        data=data,
+        model_type=model_type,
+        values=[*_split(params), *(assignments or [])],
+        config=config,
+        run_name=run_name,
+        experiment_name=experiment_name,
+        inline=inline,
+        no_wait=no_wait,
+    )
+    _end(submission, console, no_wait=no_wait, inline=inline, json_output=json_output)
+
+
+def process(
+    workload: Workload,
+    data: Data = None,
+    params: Params = "",
+    assignments: Assignments = None,
+    config: Config = None,
+    no_wait: NoWait = False,
+    inline: Inline = False,
+    json_output: JsonOutput = False,
+) -> None:
+    """Make a dataset from raw data and log it, without training on it."""
+    console = make_console(json=json_output)
+    submission = _submit(
+        "process",
+        console,
+        workload=workload,
+        data=data,
+        model_type=None,
+        values=[*_split(params), *(assignments or [])],
+        config=config,
+        run_name=None,
+        experiment_name=None,
+        inline=inline,
+        no_wait=no_wait,
+    )
+    _end(submission, console, no_wait=no_wait, inline=inline, json_output=json_output)
+
+
+def _split(params: str) -> list[str]:
+    try:
+        return shlex.split(params)
+    except ValueError as error:
+        raise InvalidParameter([f"--params {params!r} cannot be read: {error}"]) from None
+
+
+def _submit(
+    kind: Literal["train", "process"],
+    console: Console,
+    *,
+    workload: str,
+    data: Path | None,
+    model_type: str | None,
+    values: list[str],
+    config: str | None,
+    run_name: str | None,
+    experiment_name: str | None,
+    inline: bool,
+    no_wait: bool,
+) -> Submission:
+    """Check everything, bring the stack up, store the raw data, queue the job."""
     from modelyard.pipeline.request import build_request, check_data, parse_assignments
 
+    if inline and no_wait:
+        raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
     settings = load_settings()
-    console = make_console(json=json_output)
     request = build_request(
         workload,
         model_type=model_type,
-        values=parse_assignments([*_split(params), *(assignments or [])]),
+        values=parse_assignments(values),
         config=config,
         run_name=run_name,
         mlflow_experiment=experiment_name,
@@ -63,47 +141,25 @@ def train(
             folder=Path(folder),
             report=lambda text: console.print(f"data     {text}"),
         )
-        if checked.hashed.raw.source == "sample":
-            console.print(f"data     {checked.hashed.raw.why}", style="bold yellow")
-        passed = _run(console, request, checked, json_output=json_output)
-    if not passed:
-        raise typer.Exit(REFUSED)
+        raw = checked.hashed.raw
+        if raw.source == "sample":
+            console.print(f"data     {raw.why}", style="bold yellow")
+        submission = Submission(console, settings, workload=request.workload)
+        submission.submit(kind, request, checked.hashed, inline=inline)
+    return submission
 
 
-def _split(params: str) -> list[str]:
-    try:
-        return shlex.split(params)
-    except ValueError as error:
-        raise InvalidParameter([f"--params {params!r} cannot be read: {error}"]) from None
-
-
-def _run(console: Console, request: "TrainingRequest", checked: "CheckedData", *, json_output: bool) -> bool:
-    """Bring the stack up, run the request, print what it led to."""
-    from modelyard.cli.outcome import OutcomePrinter
-    from modelyard.pipeline.flow import run_training
-    from modelyard.pipeline.session import open_session
-    from modelyard.stack import embedded
-
-    settings = load_settings()
-    addresses = embedded.up(settings, lambda text: console.print(f"stack    {text}"))
-    console.print(f"stack    {addresses.home}, MLflow at {addresses.ui_url}")
-    progress = StepProgress(console)
-    printer = OutcomePrinter(console, request.workload.spec)
-    with (
-        open_session(
-            tracking_uri=addresses.tracking_uri,
-            ui_url=addresses.ui_url,
-            raw_uri=addresses.raw_uri,
-            person=addresses.person,
-            dsn=addresses.dsn,
-        ) as session,
-        progress.shown(),
-    ):
-        outcome = run_training(session, request, checked, emit=printer, report=progress)
-    if outcome.raw.source == "sample":
-        console.print(f"data     {outcome.raw.why}", style="bold yellow")
-    printer.print_next(passed=outcome.evaluation.passed)
+def _end(submission: Submission, console: Console, *, no_wait: bool, inline: bool, json_output: bool) -> None:
+    outcome: dict[str, Any]
+    if no_wait:
+        outcome = {"job_id": str(submission.job_id)}
+        console.print(f"job      {submission.job_id}")
+        console.print(f"next     {sys.argv[0]} jobs follow {submission.job_id}")
+    else:
+        outcome = submission.run_inline() if inline else submission.follow()
+        submission.print_end(outcome)
     if json_output:
-        json.dump(asdict(outcome), sys.stdout, indent=2)
+        json.dump(outcome, sys.stdout, indent=2)
         print()
-    return outcome.evaluation.passed
+    if not outcome.get("evaluation", {"passed": True})["passed"]:
+        raise typer.Exit(REFUSED)

@@ -14,13 +14,14 @@ import psutil
 
 from modelyard.errors import ModelyardError
 from modelyard.settings import Settings
-from modelyard.stack import embedded, mlflow_server, postgres
+from modelyard.stack import embedded, mlflow_server, postgres, workers
 from modelyard.stack.accounts import SERVICE_NAME, find_service_account, get_caller
 from modelyard.stack.addresses import DATABASE
 from modelyard.stack.binaries import find_programs, read_version
 from modelyard.stack.bootstrap import ADMINISTRATOR
 from modelyard.stack.home import check_home, find_home
 from modelyard.stack.ports import is_taken
+from modelyard.stack.status import read_workers
 from modelyard.store.migrations import check_migrations
 
 _PYTHON = ((3, 11), (3, 14))
@@ -109,7 +110,7 @@ def _check_memory(name: str, _: Settings) -> Iterator[Check]:
     memory = psutil.virtual_memory()
     found = f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB available"
     if memory.total < _MEMORY_BYTES:
-        yield Check(name, "warn", found, "the stack takes 0.7 GiB and training more: 2 GiB or more are advised")
+        yield Check(name, "warn", found, "the stack takes 0.8 GiB and training more: 2 GiB or more are advised")
     else:
         yield Check(name, "ok", found)
 
@@ -130,9 +131,14 @@ def _check_clock(name: str, settings: Settings) -> Iterator[Check]:
 def _check_services(name: str, settings: Settings) -> Iterator[Check]:
     home = find_home(settings)
     if embedded.find_running(settings) is not None:
-        yield Check(name, "ok", "PostgreSQL and MLflow answer")
+        missing = [worker.name for worker in read_workers(home) if not worker.running]
+        if missing:
+            yield Check(name, "warn", f"not running: {', '.join(missing)}", f"make up; {home.logs} says why one ended")
+        else:
+            yield Check(name, "ok", "PostgreSQL and MLflow answer, the workers are there")
         return
     left = [*postgres.list_server_processes(home), *mlflow_server.list_server_processes(home)]
+    left += [process for worker in workers.list_workers(home).values() for process in worker]
     if left:
         pids = ", ".join(str(process.pid) for process in left[:5])
         yield Check(name, "warn", f"processes are left that do not answer ({pids})", "make up, or make down")

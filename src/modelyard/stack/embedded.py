@@ -1,12 +1,12 @@
-"""The embedded stack: PostgreSQL and MLflow in one folder, started and stopped as one."""
+"""The embedded stack: PostgreSQL, MLflow and workers in one folder, started and stopped as one."""
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
-from modelyard.errors import HomeRefused
+from modelyard.errors import HomeRefused, InvalidParameter
 from modelyard.settings import Settings
-from modelyard.stack import mlflow_server, postgres
+from modelyard.stack import mlflow_server, postgres, workers
 from modelyard.stack.accounts import Account, ensure_service_account, get_caller
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.binaries import find_programs, provide_programs, read_version
@@ -25,31 +25,37 @@ from modelyard.stack.home import (
 from modelyard.stack.mlflow_server import MlflowServer
 from modelyard.stack.ports import check_port, find_free_port
 from modelyard.stack.postgres import Postgres
-from modelyard.stack.processes import bound_log
 from modelyard.stack.sockets import drop_socket_folder, provide_socket_folder
 from modelyard.stack.state import State, load_state
 from modelyard.stack.status import Status, read_status
+from modelyard.store.migration_files import find_sql_folder, list_migrations
 
+MAX_TRAINERS = 10  # PostgreSQL lets their role have 80 connections
 _ANSWER_WAIT_S = 5.0
 
 
-def up(settings: Settings, report: Report) -> Addresses:
+def up(settings: Settings, report: Report, *, trainers: int | None = None) -> Addresses:
     """Start what does not run yet, and return where everything is; a call that changes nothing takes milliseconds.
 
     Args:
         settings: where the folder is, which port MLflow gets, how much disk must be free.
         report: told in one line each what takes time or differs from what was asked for.
+        trainers: how many trainers there are from now on, also where all runs already; None keeps the number of last
+            time, which is 1 at first. There is always one evaluator.
 
     Raises:
+        InvalidParameter: a number of trainers below 0 or above 10.
         HomeRefused: the folder cannot be used; it is as it was.
         DiskTooSmall: less disk is free than ``settings.min_free_mb``.
         MigrationRefused: the database was made by a newer release, or an applied migration was edited.
-        ServiceFailed: PostgreSQL or MLflow did not start; what this call started is stopped again.
+        ServiceFailed: a service or the workers did not start; what this call started is stopped again.
         StackRefused: the operating system lacks something, e.g. an account for PostgreSQL.
     """
+    if trainers is not None and not 0 <= trainers <= MAX_TRAINERS:
+        raise InvalidParameter([f"trainers={trainers}: the number must be 0 to {MAX_TRAINERS}"])
     home = find_home(settings)
     running = _find_answering(home)
-    if running is not None:
+    if running is not None and _has_workers(home, trainers):
         check_disk(home, min_free_mb=settings.min_free_mb)
         return running
     get_caller()
@@ -60,12 +66,11 @@ def up(settings: Settings, report: Report) -> Addresses:
     account = ensure_service_account()
     create_home(home, account)
     with refuse_errors(home), hold_home(home, report):
-        # whoever was before us may have started it, and an older command may have moved on
-        return _find_answering(home) or _start(home, account, settings, report)
+        return _start(home, account, settings, report, trainers)
 
 
 def down(settings: Settings, report: Report = print) -> bool:
-    """Stop MLflow, then PostgreSQL, however they were left; return whether anything ran.
+    """Stop the workers, MLflow, then PostgreSQL, however they were left; return whether anything ran.
 
     ``report`` hears nothing where nothing runs.
 
@@ -81,22 +86,32 @@ def down(settings: Settings, report: Report = print) -> bool:
     with refuse_errors(home), hold_home(home, report):
         stopped = _stop(home)
         if stopped:
-            report("MLflow and PostgreSQL are stopped")
+            report("the workers, MLflow and PostgreSQL are stopped")
         state = load_state(home.state)
         if state is not None:
             drop_socket_folder(state.database_host, home)
             if stopped:
-                state.postgres = state.mlflow = None
+                state.postgres = state.mlflow = state.supervisor = None
                 state.save(home.state)
         return stopped
 
 
 def find_running(settings: Settings) -> Addresses | None:
-    """Where the services are if both answer now, else None; changes nothing."""
+    """Where PostgreSQL and MLflow are if both answer now, else None; changes nothing."""
     try:
         return _find_answering(find_home(settings))
     except HomeRefused:
         return None
+
+
+def find_addresses(settings: Settings) -> Addresses | None:
+    """Where PostgreSQL and MLflow were last, whether or not they answer; None where they never ran."""
+    try:
+        home = find_home(settings)
+    except HomeRefused:
+        return None
+    state = _find_state(home)
+    return describe(home, state) if state and state.database_host and state.mlflow_port else None
 
 
 def status(settings: Settings) -> Status:
@@ -129,7 +144,7 @@ def describe(home: Home, state: State) -> Addresses:
     )
 
 
-def _start(home: Home, account: Account, settings: Settings, report: Report) -> Addresses:
+def _start(home: Home, account: Account, settings: Settings, report: Report, trainers: int | None) -> Addresses:
     state = load_state(home.state)
     if state is None or state.home != str(home.path):
         if _stop(home):
@@ -138,10 +153,16 @@ def _start(home: Home, account: Account, settings: Settings, report: Report) -> 
             drop_socket_folder(state.database_host, home)
         state = State(home=str(home.path), versions=state.versions if state else {})
     with ExitStack() as undo:
-        server = _start_postgres(home, account, state, report, undo)
-        bootstrap(server, name_person(get_caller()))
-        state.save(home.state)
-        _start_mlflow(home, account, server.socket, state, settings, report, undo)
+        # whoever was before us may have started it, and an older command may have moved on
+        if _find_answering(home) is None or not _is_migrated(state):
+            server = _start_postgres(home, account, state, report, undo)
+            bootstrap(server, name_person(get_caller()))
+            state.versions["schema"] = _name_schema()
+            workers.stop_workers(home)  # they go on with this release, when MLflow is there
+            state.save(home.state)
+            _start_mlflow(home, account, server.socket, state, settings, report, undo)
+            state.save(home.state)  # the workers read in it where everything is
+        _start_workers(home, state, settings, report, undo, trainers)
         state.save(home.state)
         undo.pop_all()
     return describe(home, state)
@@ -188,9 +209,47 @@ def _start_mlflow(
     state.versions["mlflow"] = installed
 
 
-def _find_answering(home: Home) -> Addresses | None:
+def _start_workers(
+    home: Home, state: State, settings: Settings, report: Report, undo: ExitStack, trainers: int | None
+) -> None:
+    wanted = workers.count_trainers(home) if trainers is None else trainers
+    named = {0: "an evaluator", 1: "a trainer and an evaluator"}.get(wanted, f"{wanted} trainers and an evaluator")
+    if state.supervisor is None or not state.supervisor.running:
+        workers.stop_workers(home)  # what a killed supervisor has left
+        report(f"starting {named}")
+        undo.callback(workers.stop_workers, home)
+        state.supervisor = workers.start_workers(home, settings, trainers=wanted)
+    elif wanted != workers.count_trainers(home):
+        report(f"changing to {named}")
+        workers.change_trainers(home, state.supervisor, trainers=wanted)
+
+
+def _has_workers(home: Home, trainers: int | None) -> bool:
+    """Whether the supervisor runs, with this number of trainers, on a database as this release needs it."""
+    state = _find_state(home)
+    if state is None or not _is_migrated(state) or state.supervisor is None or not state.supervisor.running:
+        return False
+    return trainers in (None, workers.count_trainers(home))
+
+
+def _is_migrated(state: State) -> bool:
+    return state.versions.get("schema") == _name_schema()
+
+
+def _name_schema() -> str:
+    # the queue's tables are the library's
+    return f"{list_migrations(find_sql_folder())[-1].name}, procrastinate {version('procrastinate')}"
+
+
+def _find_state(home: Home) -> State | None:
+    """What ran last at this very place; None if it never did, or the folder was moved."""
     state = load_state(home.state)
-    if state is None or state.home != str(home.path) or state.postgres is None or state.mlflow is None:
+    return state if state and state.home == str(home.path) else None
+
+
+def _find_answering(home: Home) -> Addresses | None:
+    state = _find_state(home)
+    if state is None or state.postgres is None or state.mlflow is None:
         return None
     if not (state.postgres.running and state.mlflow.running):
         return None
@@ -198,12 +257,9 @@ def _find_answering(home: Home) -> Addresses | None:
         return None
     if not mlflow_server.is_ready(state.mlflow_port, timeout_s=_ANSWER_WAIT_S):
         return None
-    with suppress(OSError):
-        for log in home.logs.glob("*.log"):
-            bound_log(log)
     return describe(home, state)
 
 
 def _stop(home: Home) -> bool:
-    stopped = mlflow_server.stop_server(home)
-    return postgres.stop_server(home) or stopped
+    stopped = [workers.stop_workers(home), mlflow_server.stop_server(home), postgres.stop_server(home)]
+    return any(stopped)

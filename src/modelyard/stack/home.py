@@ -63,6 +63,11 @@ class Home:
         return self.path / "mlflow"
 
     @property
+    def workers(self) -> Path:
+        """Working folder of the trainers, the evaluator and their supervisor, and the number of trainers."""
+        return self.path / "workers"
+
+    @property
     def artifacts(self) -> Path:
         return self.path / "artifacts"
 
@@ -170,7 +175,7 @@ def create_home(home: Home, account: Account) -> None:
         _close(home.path, account)
         if not home.version.exists():
             home.version.write_text(f"{LAYOUT}\n")
-        for folder in (home.raw, home.logs, home.config, home.mlflow, home.artifacts, home.socket):
+        for folder in (home.raw, home.logs, home.config, home.mlflow, home.workers, home.artifacts, home.socket):
             folder.mkdir(mode=0o700, exist_ok=True)
         _close(home.config, account, group_reads=True)
 

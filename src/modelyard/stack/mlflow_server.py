@@ -20,11 +20,10 @@ from modelyard.errors import ServiceFailed
 from modelyard.stack.accounts import Account, get_caller
 from modelyard.stack.addresses import DATABASE, PORT
 from modelyard.stack.home import Home, give_folder
+from modelyard.stack.logs import bound_log, read_log_tail
 from modelyard.stack.processes import (
     ProcessMark,
-    bound_log,
     find_processes,
-    read_log_tail,
     run_program,
     start_detached,
     stop_processes,

@@ -14,13 +14,12 @@ from modelyard.errors import ServiceFailed
 from modelyard.stack.accounts import Account, get_caller
 from modelyard.stack.addresses import PORT
 from modelyard.stack.home import Home, give_folder, refuse_errors
+from modelyard.stack.logs import bound_log, read_log_tail
 from modelyard.stack.postgres_config import write_config
 from modelyard.stack.processes import (
     ProcessMark,
-    bound_log,
     find_mark,
     find_processes,
-    read_log_tail,
     run_program,
     start_detached,
     stop_processes,

@@ -1,7 +1,6 @@
 """Services as processes of their own: started detached, recognised again, stopped."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,8 +14,6 @@ import psutil
 
 from modelyard.errors import ServiceFailed
 from modelyard.stack.accounts import Account
-
-_LOG_LIMIT_BYTES = 10 * 2**20
 
 # A process between us and the service: the service then belongs to nobody's terminal and leaves no zombie behind.
 _LAUNCHER = """
@@ -178,26 +175,3 @@ def measure_memory(processes: Iterable[psutil.Process]) -> int:
 def read_start(process: psutil.Process) -> datetime:
     """When a process was started, in UTC."""
     return datetime.fromtimestamp(process.create_time(), tz=UTC)
-
-
-def bound_log(log: Path) -> None:
-    """Keep at most the last 10 MiB in ``log`` and as much before it in ``<log>.1``.
-
-    Services append to the same file all the time, so it is emptied in place.
-    """
-    if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
-        with log.open("rb+") as file:
-            file.seek(-_LOG_LIMIT_BYTES, os.SEEK_END)
-            log.with_name(f"{log.name}.1").write_bytes(file.read())
-            file.truncate(0)
-
-
-def read_log_tail(log: Path, *, nb_lines: int = 5) -> str:
-    """The last lines of a log in one line, for an error message."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return "nothing"
-    return " | ".join([line.strip() for line in lines if line.strip()][-nb_lines:]) or "nothing"

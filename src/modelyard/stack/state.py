@@ -14,8 +14,9 @@ class State:
     home: where the folder was when this was written; another place now means that it was moved or copied.
     database_host: folder of PostgreSQL's socket.
     mlflow_port: of MLflow on 127.0.0.1, also of the last time.
-    postgres, mlflow: what was started last, or None after a stop.
-    versions: of PostgreSQL and MLflow, and ``mlflow_schema``: the MLflow that last upgraded its tables.
+    postgres, mlflow, supervisor: what was started last, or None after a stop.
+    versions: of PostgreSQL and MLflow; ``schema``: our newest migration that is applied; ``mlflow_schema``: the MLflow
+        that last upgraded its tables.
     """
 
     home: str
@@ -23,6 +24,7 @@ class State:
     mlflow_port: int = 0
     postgres: ProcessMark | None = None
     mlflow: ProcessMark | None = None
+    supervisor: ProcessMark | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -37,8 +39,8 @@ def load_state(path: Path) -> State | None:
     """Read the file; None if it is missing or damaged, for what runs can be found without it."""
     try:
         values = json.loads(path.read_text())
-        for name in ("postgres", "mlflow"):
-            values[name] = ProcessMark(**values[name]) if values[name] else None
+        for name in ("postgres", "mlflow", "supervisor"):
+            values[name] = ProcessMark(**values[name]) if values.get(name) else None  # an older file lacks the last
         return State(**values)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from modelyard.settings import Settings
-from modelyard.stack import mlflow_server, postgres
+from modelyard.stack import mlflow_server, postgres, supervisor, workers
 from modelyard.stack.home import Home, find_home
 from modelyard.stack.processes import measure_memory, read_start
 from modelyard.stack.state import State, load_state
@@ -20,11 +20,13 @@ _ANSWER_WAIT_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One service. ``running`` means that it answers now; ``since`` is in UTC.
+    """One service or worker.
 
     Attributes:
+        running: a service answers now, a worker's process is there.
         account: operating system user that it runs as.
         memory_bytes: of all its processes, shared pages counted once.
+        since: when it was started, in UTC.
     """
 
     name: str
@@ -69,7 +71,7 @@ def read_status(settings: Settings) -> Status:
     return Status(
         home=home.path,
         reason=home.reason,
-        services=(_read_postgres(home, state), _read_mlflow(home, state)),
+        services=(_read_postgres(home, state), _read_mlflow(home, state), *read_workers(home)),
         versions={name: text for name, text in state.versions.items() if name in ("postgresql", "mlflow")},
         disk_used_bytes=_measure_disk(home.path),
         disk_free_bytes=shutil.disk_usage(nearest).free,
@@ -89,6 +91,17 @@ def _read_mlflow(home: Home, state: State) -> Service:
     answers = bool(processes) and port is not None and mlflow_server.is_ready(port, timeout_s=_ANSWER_WAIT_S)
     address = f"http://localhost:{port}" if port else None
     return _describe("mlflow", processes, answers, home.logs / "mlflow.log", address=address, port=port)
+
+
+def read_workers(home: Home) -> list[Service]:
+    """The supervisor and the workers that are to be there, and any other that still runs."""
+    found = workers.list_workers(home)
+    names = [supervisor.NAME, *supervisor.list_names(workers.count_trainers(home))]
+    # one that is no longer wanted runs until its work is given back
+    names += [name for name in found if name not in names]
+    return [
+        _describe(name, found.get(name, []), True, home.logs / f"{name}.log", address=None, port=None) for name in names
+    ]
 
 
 def _describe(

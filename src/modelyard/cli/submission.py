@@ -1,0 +1,105 @@
+"""A job that a command asks for: queued and followed, or done in this process."""
+
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from rich.console import Console
+
+from modelyard.cli.following import JobFollower
+from modelyard.cli.outcome import OutcomePrinter
+from modelyard.cli.output import StepProgress
+from modelyard.cli.worker import build_config
+from modelyard.errors import JobFailed, WorkHeld
+from modelyard.pipeline.raw import HashedData, RawData, store_raw
+from modelyard.pipeline.request import TrainingRequest
+from modelyard.pipeline.results import JobStarted
+from modelyard.settings import Settings
+from modelyard.stack import embedded
+from modelyard.store import jobs
+from modelyard.store.connections import connect
+from modelyard.workers.config import Role
+from modelyard.workloads.contract import Workload
+
+
+class Submission:
+    """Brings the stack up on construction; ``submit`` comes first, then one of ``follow`` and ``run_inline``."""
+
+    job_id: UUID
+    _raw: RawData
+
+    def __init__(self, console: Console, settings: Settings, *, workload: Workload) -> None:
+        self._console, self._settings = console, settings
+        self._addresses = embedded.up(settings, lambda text: console.print(f"stack    {text}"))
+        console.print(f"stack    {self._addresses.home}, MLflow at {self._addresses.ui_url}")
+        self._printer = OutcomePrinter(console, workload.spec)
+
+    @property
+    def _dsn(self) -> str:
+        return self._addresses.dsn(self._addresses.person)
+
+    def submit(
+        self, kind: Literal["train", "process"], request: TrainingRequest, hashed: HashedData, *, inline: bool
+    ) -> None:
+        """Store the raw data by content, and record the job; the same request again is the job that is unfinished."""
+        self._raw = store_raw(hashed, raw_uri=self._addresses.raw_uri)
+        self._printer(self._raw)
+        arguments = request.arguments(self._raw)
+        asked = uuid4()
+        with connect(self._dsn) as connection:
+            self.job_id = jobs.submit_job(connection, kind=kind, arguments=arguments, job_id=asked, inline=inline)
+        if self.job_id != asked:
+            self._console.print(f"job      {self.job_id} is the same request and has not ended; going on with it")
+
+    def follow(self) -> dict[str, Any]:
+        """Follow the job to its end; return what it achieved.
+
+        Raises:
+            JobFailed: it failed or was cancelled.
+        """
+        return JobFollower(self._console, self._dsn).follow(self.job_id)
+
+    def run_inline(self) -> dict[str, Any]:
+        """Do the job here, and the evaluation that a training queues; return what they achieved.
+
+        Raises:
+            WorkHeld: a worker or another process does it now.
+            StepFailed: a step failed.
+        """
+        outcome = {"raw": self._raw.reference()} | self._run_one(self.job_id, "trainer")
+        evaluation = outcome.get("registration", {}).get("evaluation_job_id")
+        if evaluation is not None:
+            try:
+                done = self._run_one(UUID(evaluation), "evaluator")
+            except WorkHeld:  # this process was away for so long that an evaluator has begun
+                done = JobFollower(self._console, self._dsn).follow(UUID(evaluation))
+            done["evaluation_job"] = done.pop("job")
+            outcome |= done
+        return outcome
+
+    def _run_one(self, job_id: UUID, role: Role) -> dict[str, Any]:
+        from modelyard.workers.inline import run_inline
+
+        progress = StepProgress(self._console)
+        with connect(self._dsn, application_name="modelyard inline") as connection:
+            job = jobs.get_job(connection, job_id=job_id)
+            if not job.ended:
+                with progress.shown():
+                    run_inline(
+                        build_config(role, self._addresses, self._settings),
+                        connection,
+                        job_id=job_id,
+                        started=lambda n: self._printer(JobStarted(job_id=str(job_id), attempt=n, kind=job.kind)),
+                        emit=self._printer,
+                        report=progress,
+                    )
+                job = jobs.get_job(connection, job_id=job_id)
+        if job.state != "succeeded":
+            raise JobFailed(f"job {job_id} {job.state}: {job.error}")
+        return {"job": {"job_id": str(job_id), "attempt": job.attempt}, **job.result}
+
+    def print_end(self, outcome: dict[str, Any]) -> None:
+        """Say once more that data was made up, and what makes sense now."""
+        if self._raw.source == "sample":
+            self._console.print(f"data     {self._raw.why}", style="bold yellow")
+        if "evaluation" in outcome:
+            self._printer.print_next(passed=outcome["evaluation"]["passed"])

@@ -1,0 +1,41 @@
+"""``modelyard worker``: one worker in the foreground."""
+
+from typing import Annotated
+
+import typer
+
+from modelyard.errors import StackNotRunning, UnknownName
+from modelyard.settings import Settings, load_settings
+from modelyard.stack import embedded
+from modelyard.stack.addresses import Addresses
+from modelyard.workers.config import Role, WorkerConfig
+
+_ROLES: dict[str, Role] = {"trainer": "trainer", "evaluator": "evaluator"}
+
+
+def worker(
+    role: Annotated[str, typer.Argument(metavar="trainer|evaluator", help="Which jobs it does.")],
+) -> None:
+    """Work on queued jobs, one at a time, until SIGTERM or Ctrl-C; what is not done then is given back."""
+    if role not in _ROLES:
+        raise UnknownName("worker", role, _ROLES)
+    settings = load_settings()
+    addresses = embedded.find_addresses(settings)
+    if addresses is None:
+        raise StackNotRunning("there is no stack to work for; start it with make up (modelyard up)")
+    from modelyard.workers.worker import run_worker
+
+    run_worker(build_config(_ROLES[role], addresses, settings))
+
+
+def build_config(role: Role, addresses: Addresses, settings: Settings) -> WorkerConfig:
+    """What a worker of this role needs to know of a stack."""
+    return WorkerConfig(
+        role=role,
+        dsn=addresses.dsn(role),
+        tracking_uri=addresses.tracking_uri,
+        ui_url=addresses.ui_url,
+        raw_uri=addresses.raw_uri,
+        claim_s=settings.claim_s,
+        pause_s=settings.retry_pause_s,
+    )

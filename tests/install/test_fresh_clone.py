@@ -3,12 +3,15 @@
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import free_port
@@ -41,6 +44,17 @@ def run(arguments, *, cwd, user=None, **environment):
         timeout=400,
         **identity,
     )
+
+
+def list_commands(folder):
+    """What runs of this folder: processes that work in it, or whose program or arguments are in it."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            command = shlex.join(process.cmdline())
+            if str(folder) in command or Path(process.cwd()).is_relative_to(folder):
+                found.append(command)
+    return found
 
 
 @pytest.fixture
@@ -86,8 +100,14 @@ def test_make_train_works_for_a_normal_user_in_a_fresh_clone(clone, normal_user)
         asked = run(["make", "-s", "psql", "SQL=select stage from exp.stages"], cwd=clone, user=normal_user, **settings)
         assert asked.stdout == "candidate\n"
         assert (clone / ".modelyard").stat().st_mode & 0o777 == 0o700
+        jobs = "SQL=select kind, state, attempt, inline from exp.job_states order by created_at"
+        asked = run(["make", "-s", "psql", jobs], cwd=clone, user=normal_user, **settings)
+        assert asked.stdout == "train|succeeded|1|f\nevaluate|succeeded|1|f\n", "by the stack's own workers"
+        assert list_commands(clone) != []
     finally:
-        run(["make", "down"], cwd=clone, user=normal_user, **settings)
+        down = run(["make", "down"], cwd=clone, user=normal_user, **settings)
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert list_commands(clone) == []
 
 
 def test_a_wheel_in_an_empty_environment_trains_on_the_sample(tmp_path):
@@ -117,7 +137,9 @@ def test_a_wheel_in_an_empty_environment_trains_on_the_sample(tmp_path):
             assert "SAMPLE" in trained.stdout
             assert "PASSED on the test rows" in trained.stdout
         finally:
-            run([str(command), "down"], cwd=folder, **settings)
+            down = run([str(command), "down"], cwd=folder, **settings)
+        assert down.returncode == 0, down.stdout + down.stderr
+        assert list_commands(folder) == []
 
 
 @pytest.mark.parametrize(

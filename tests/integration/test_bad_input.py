@@ -40,13 +40,13 @@ NAMES = {
 def refuse(tmp_path):
     """Run ``modelyard train``, assert that it is refused before anything was written, return what it said."""
 
-    def run(*arguments, **settings):
+    def run(*arguments, command="train", **settings):
         with open_folder() as folder:
             environment = {
                 "MODELYARD_HOME": f"{folder}/home",
                 "MODELYARD_DATA_DIR": str(tmp_path / "absent"),
             } | settings
-            ended = run_command(["train", *arguments], environment=environment, folder=tmp_path)
+            ended = run_command([command, *arguments], environment=environment, folder=tmp_path)
             assert not (folder / "home").exists()
         assert ended.code == 2, ended.printed
         assert "Traceback" not in ended.printed
@@ -72,9 +72,18 @@ def test_what_does_not_exist_is_named_with_the_way_out(refuse, case):
     assert said in refuse(*arguments)
 
 
+@pytest.mark.parametrize("command", ["train", "process"])
+def test_processing_refuses_what_training_refuses(refuse, command):
+    assert "did you mean 'california_housing'" in refuse("california_house", command=command)
+    assert "/absent/file.csv" in refuse("california_housing", "--data", "/absent/file.csv", command=command)
+    assert "give one of them" in refuse("california_housing", "--inline", "--no-wait", command=command)
+
+
 def test_a_setting_that_cannot_be_used_is_named(refuse):
     assert "MODELYARD_MLFLOW_PORT" in refuse("california_housing", MODELYARD_MLFLOW_PORT="http")
     assert "MODELYARD_STACK" in refuse("california_housing", MODELYARD_STACK="kubernetes")
+    assert "MODELYARD_CLAIM_S" in refuse("california_housing", MODELYARD_CLAIM_S="0")
+    assert "MODELYARD_RETRY_PAUSE_S" in refuse("california_housing", MODELYARD_RETRY_PAUSE_S="-1")
 
 
 def test_too_little_disk_is_named_with_what_is_needed(refuse, tmp_path):

@@ -22,7 +22,7 @@ import pytest
 
 from modelyard.errors import ServiceFailed
 from modelyard.settings import Settings
-from modelyard.stack import embedded, mlflow_server, postgres
+from modelyard.stack import embedded, mlflow_server, postgres, workers
 from modelyard.stack.accounts import SERVICE_NAME
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.doctor import run_checks
@@ -56,7 +56,8 @@ class Stack:
 
     def processes(self) -> list[psutil.Process]:
         home = self.home()
-        return [*postgres.list_server_processes(home), *mlflow_server.list_server_processes(home)]
+        services = [*postgres.list_server_processes(home), *mlflow_server.list_server_processes(home)]
+        return services + [process for worker in workers.list_workers(home).values() for process in worker]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,8 @@ def test_two_ups_at_once_give_one_stack(stack: Stack) -> None:
     assert len({output[-1] for output in stack.first_output}) == 1
     assert sum("starting MLflow" in output for output in stack.first_output) == 1
     ids = {process.pid for process in stack.processes()}
-    assert sum(process.ppid() not in ids for process in stack.processes()) == 2, "one PostgreSQL and one MLflow"
+    roots = [process for process in stack.processes() if process.ppid() not in ids]
+    assert len(roots) == 3, "one PostgreSQL, one MLflow and one supervisor"
 
 
 def test_a_taken_port_gives_another_and_says_so(stack: Stack) -> None:
@@ -207,8 +209,9 @@ def test_mlflows_tables_are_in_its_schema_and_its_role_cannot_read_ours(stack: S
 
 def test_status_and_doctor_describe_the_running_stack(stack: Stack) -> None:
     status = embedded.status(stack.settings)
-    assert {service.name: service.running for service in status.services} == {"postgres": True, "mlflow": True}
-    database, mlflow = status.services
+    names = ["postgres", "mlflow", "supervisor", "trainer-1", "evaluator-1"]
+    assert {service.name: service.running for service in status.services} == dict.fromkeys(names, True)
+    database, mlflow, *_ = status.services
     assert 10 * 2**20 < (database.memory_bytes or 0) < 200 * 2**20
     assert (mlflow.memory_bytes or 0) < 1024 * 2**20
     assert mlflow.address == stack.addresses().ui_url
@@ -270,7 +273,7 @@ def test_down_stops_what_runs_without_its_state_file(stack: Stack) -> None:
     assert embedded.down(stack.settings, told.append) is True
     assert stack.processes() == []
     assert embedded.down(stack.settings, told.append) is False
-    assert told == ["MLflow and PostgreSQL are stopped"]
+    assert told == ["the workers, MLflow and PostgreSQL are stopped"]
 
 
 def test_ctrl_c_during_up_leaves_nothing_running(stack: Stack) -> None:

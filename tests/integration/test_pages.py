@@ -1,6 +1,5 @@
 """What a person sees in MLflow's pages, in a real browser."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -32,7 +31,7 @@ def outcome(stack, stack_settings, real_data, tmp_path_factory):
         folder=folder,
     )
     assert ended.code == 0, ended.printed
-    return json.loads(ended.printed[ended.printed.index("{") :])
+    return ended.outcome
 
 
 @pytest.fixture(scope="module")

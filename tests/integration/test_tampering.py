@@ -4,18 +4,28 @@ import psycopg
 import pytest
 
 from modelyard.workloads.registry import get_workload
-from tests.integration.trainings import environment_of, run_command
+from tests.integration.trainings import environment_of, run_command, workers_asleep
 
 
 @pytest.fixture
-def interrupted(stack, stack_settings, tmp_path):
-    """A training on data of its own that stopped after its registration; call it again to go on."""
+def command(stack, stack_settings, tmp_path):
+    """Run ``modelyard`` on the tests' stack."""
+
+    def run(*arguments, **fault):
+        environment = environment_of(stack, stack_settings.mlflow_port)
+        return run_command(list(arguments), environment=environment, folder=tmp_path, **fault)
+
+    return run
+
+
+@pytest.fixture
+def train(command, tmp_path):
+    """A training on data of its own, done here: stopped by a fault, or gone on with."""
     sample = get_workload("california_housing").sample(tmp_path)[0]
 
     def run(name, seed, **fault):
-        arguments = ["train", "california_housing", "--data", str(sample), "--run-name", name, "--set", f"seed={seed}"]
-        environment = environment_of(stack, stack_settings.mlflow_port)
-        return run_command(arguments, environment=environment, folder=tmp_path, **fault)
+        request = ["--data", str(sample), "--run-name", name, "--set", f"seed={seed}"]
+        return command("train", "california_housing", *request, "--inline", **fault)
 
     return run
 
@@ -31,6 +41,16 @@ def find_artifact(stack, name, path):
         owners = connection.execute(query, [name]).fetchone()
     (found,) = [file for owner in owners for file in (stack.home / "artifacts").rglob(f"*{owner}*/**/{path}")]
     return found
+
+
+def find_evaluation(stack, name):
+    """Id and state of the job that evaluates the training with this run name."""
+    with psycopg.connect(stack.dsn(stack.person)) as connection:
+        query = """
+            SELECT e.job_id::text, e.state FROM exp.jobs AS e JOIN exp.jobs AS t ON e.parent_job_id = t.job_id
+            WHERE t.arguments->>'run_name' = %s
+        """
+        return connection.execute(query, [name]).fetchone()
 
 
 def assert_nothing_followed(stack, name):
@@ -65,20 +85,26 @@ def flip(content):
     ],
     ids=CASES,
 )
-def test_a_stored_file_that_was_changed_is_refused_and_nothing_follows(stack, interrupted, request, path, change):
+def test_a_stored_file_that_was_changed_is_refused_and_nothing_follows(stack, command, train, request, path, change):
     name = request.node.callspec.id
     seed = 4000 + CASES.index(name)
-    assert interrupted(name, seed, at="before modelyard.pipeline.evaluate:load_recorded").code == -9
-    stored = find_artifact(stack, name, path)
-    original = stored.read_bytes()
-    changed = change(original)
-    if changed is None:
-        stored.unlink()
-    else:
-        stored.write_bytes(changed)
-    refused = interrupted(name, seed)
+    with workers_asleep(stack):  # or the evaluator would be done before the file is changed
+        stopped = train(name, seed, at="before modelyard.pipeline.evaluate:load_recorded", fault="interrupt")
+        assert stopped.code == 130
+        stored = find_artifact(stack, name, path)
+        original = stored.read_bytes()
+        changed = change(original)
+        if changed is None:
+            stored.unlink()
+        else:
+            stored.write_bytes(changed)
+        refused = train(name, seed)
     assert refused.code == 1
     assert "is not what was recorded: expected sha256" in refused.printed
     assert_nothing_followed(stack, name)
+    evaluation = find_evaluation(stack, name)
+    assert evaluation[1] == "failed", "another attempt would only find the same"
     stored.write_bytes(original)
-    assert interrupted(name, seed).code == 0
+    assert command("jobs", "retry", evaluation[0]).code == 0
+    assert command("jobs", "follow", evaluation[0]).code == 0
+    assert find_evaluation(stack, name)[1] == "succeeded"

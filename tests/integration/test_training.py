@@ -3,6 +3,7 @@
 import json
 from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
 import mlflow
 import psycopg
@@ -14,9 +15,12 @@ from psycopg.rows import dict_row
 from modelyard.data.digest import digest_table
 from modelyard.data.splits import dataset_table
 from modelyard.store.connections import connect
-from modelyard.store.jobs import hold_job
+from modelyard.store.jobs import get_job, hold_job
 from modelyard.workloads.registry import get_workload
-from tests.integration.trainings import environment_of, run_command
+from tests.integration.trainings import environment_of, run_command, workers_asleep
+
+FAILS_IN_FIT = {"at": "before modelyard.workloads.california_housing:Trained", "fault": "fail"}
+ACHIEVED = {"job", "raw", "dataset", "training", "registration", "evaluation", "evaluation_job"}
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +30,13 @@ def sample(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def train(stack, stack_settings, tmp_path_factory):
-    """Run ``modelyard train california_housing`` with further arguments."""
+    """Run ``modelyard train california_housing`` with further arguments: through the queue, unless they say inline."""
 
-    def run(*arguments, environment=None, **options):
+    def run(*arguments, command="train", environment=None, **options):
         folder = tmp_path_factory.mktemp("train")
         settings = environment_of(stack, stack_settings.mlflow_port) | {"MODELYARD_DATA_DIR": str(folder / "data")}
-        return run_command(
-            ["train", "california_housing", *arguments],
-            environment=settings | (environment or {}),
-            folder=folder,
-            **options,
-        )
+        words = [command, "california_housing", *arguments]
+        return run_command(words, environment=settings | (environment or {}), folder=folder, **options)
 
     return run
 
@@ -46,7 +46,7 @@ def outcome(train, sample):
     """The outcome of one training on the sample, as ``--json`` prints it."""
     ended = train("--data", str(sample), "--run-name", "first", "--json")
     assert ended.code == 0, ended.printed
-    return json.loads(ended.printed[ended.printed.index("{") :])
+    return ended.outcome
 
 
 @pytest.fixture
@@ -60,6 +60,47 @@ def rows(stack):
 def client(stack):
     mlflow.set_tracking_uri(stack.tracking_uri)
     return MlflowClient(stack.tracking_uri)
+
+
+def get_jobs(stack, outcome):
+    with connect(stack.dsn(stack.person)) as connection:
+        return [get_job(connection, job_id=UUID(outcome[key]["job_id"])) for key in ("job", "evaluation_job")]
+
+
+def test_a_training_is_a_job_of_the_trainer_and_its_evaluation_one_of_the_evaluator(stack, client, outcome, rows):
+    assert set(outcome) == ACHIEVED
+    training, evaluation = get_jobs(stack, outcome)
+    assert (training.kind, training.state, training.created_by) == ("train", "succeeded", stack.person)
+    assert (evaluation.kind, evaluation.state, evaluation.created_by) == ("evaluate", "succeeded", "trainer")
+    assert evaluation.parent_job_id == training.job_id
+    assert training.worker.startswith("trainer ") and evaluation.worker.startswith("evaluator ")
+    for job, run_id in (
+        (training, outcome["training"]["run_id"]),
+        (evaluation, outcome["evaluation"]["run_url"].partition("/runs/")[2].partition("?")[0]),
+    ):
+        run = client.get_run(run_id)
+        assert run.data.tags["modelyard.job_id"] == str(job.job_id)
+        assert run.data.tags["mlflow.user"] == stack.person, "whoever asked for it, not the worker"
+
+
+def test_inline_the_same_is_achieved_without_a_worker(stack, train, sample, outcome):
+    ended = train("--data", str(sample), "--run-name", "inline", "--inline", "--json")
+    assert ended.code == 0, ended.printed
+    inline = ended.outcome
+    assert set(inline) == ACHIEVED
+    assert inline["training"]["metrics"] == outcome["training"]["metrics"]
+    assert inline["dataset"]["dataset_id"] == outcome["dataset"]["dataset_id"]
+    assert all(job.worker.startswith("inline ") for job in get_jobs(stack, inline))
+
+
+def test_processing_alone_makes_a_dataset_and_no_model(train, sample, rows):
+    versions = rows("SELECT count(*) FROM exp.model_versions")
+    arguments = ("--data", str(sample), "--set", "seed=77", "--json")
+    first, again = (train(*arguments, command="process").outcome for _ in range(2))
+    assert set(first) == {"job", "raw", "dataset"}
+    assert (first["dataset"]["reused"], again["dataset"]["reused"]) == (False, True)
+    assert first["dataset"]["dataset_id"] == again["dataset"]["dataset_id"]
+    assert rows("SELECT count(*) FROM exp.model_versions") == versions
 
 
 def test_the_raw_file_is_kept_by_content(stack, sample, outcome):
@@ -84,9 +125,8 @@ def test_the_dataset_is_on_record_with_a_digest_that_its_files_have(client, outc
 
 def test_mlflow_shows_the_dataset_with_our_digest_on_each_run(client, outcome, rows):
     (row,) = rows("SELECT * FROM exp.datasets WHERE digest = %s", outcome["dataset"]["digest"])
-    (evaluation,) = rows(
-        "SELECT * FROM exp.evaluations WHERE evaluation_id = %s", outcome["evaluation"]["evaluation_id"]
-    )
+    evaluation_id = outcome["evaluation"]["evaluation_id"]
+    (evaluation,) = rows("SELECT * FROM exp.evaluations WHERE evaluation_id = %s", evaluation_id)
     for run_id, run_type, context in (
         (row["mlflow_run_id"], "dataset", "training"),
         (outcome["training"]["run_id"], "training", "training"),
@@ -136,9 +176,8 @@ def test_the_model_has_a_signature_an_example_and_a_recorded_sha256_for_every_fi
 
 
 def test_the_verdict_the_stage_and_the_policy_version_are_on_record_and_shown(client, outcome, rows):
-    (evaluation,) = rows(
-        "SELECT * FROM exp.evaluations WHERE evaluation_id = %s", outcome["evaluation"]["evaluation_id"]
-    )
+    evaluation_id = outcome["evaluation"]["evaluation_id"]
+    (evaluation,) = rows("SELECT * FROM exp.evaluations WHERE evaluation_id = %s", evaluation_id)
     assert evaluation["passed"]
     assert evaluation["reasons"] == []
     assert evaluation["metrics"]["rmse"] == pytest.approx(outcome["training"]["metrics"]["test_rmse"])
@@ -156,8 +195,7 @@ def test_the_verdict_the_stage_and_the_policy_version_are_on_record_and_shown(cl
 
 
 def test_the_same_data_is_one_dataset_and_the_alias_follows_the_newest_candidate(client, train, sample, outcome):
-    ended = train("--data", str(sample), "--params", "max_iter=60", "--json")
-    again = json.loads(ended.printed[ended.printed.index("{") :])
+    again = train("--data", str(sample), "--params", "max_iter=60", "--json").outcome
     assert again["dataset"]["reused"]
     assert again["dataset"]["dataset_id"] == outcome["dataset"]["dataset_id"]
     assert int(again["registration"]["version"]) > int(outcome["registration"]["version"])
@@ -169,36 +207,29 @@ def test_the_same_data_is_one_dataset_and_the_alias_follows_the_newest_candidate
 def test_a_refused_model_exits_with_3_lists_each_reason_and_gets_no_policy_version(train, sample, rows):
     ended = train("--data", str(sample), "--params", "max_iter=1 learning_rate=0.001", "--json")
     assert ended.code == 3
-    refused = json.loads(ended.printed[ended.printed.index("{") :])["evaluation"]
+    refused = ended.outcome["evaluation"]
     assert not refused["passed"]
     assert len(refused["reasons"]) >= 2
     assert refused["policy_version"] is None
     assert "REFUSED" in ended.printed
-    (row,) = rows("SELECT passed, reasons FROM exp.evaluations WHERE evaluation_id = %s", refused["evaluation_id"])
-    assert row == {"passed": False, "reasons": refused["reasons"]}
+    query = "SELECT passed, reasons FROM exp.evaluations WHERE evaluation_id = %s"
+    assert rows(query, refused["evaluation_id"]) == [{"passed": False, "reasons": refused["reasons"]}]
 
 
 def test_without_data_the_sample_is_said_first_and_last_and_tagged(train, client, rows):
     # a proxy that nobody listens on stands for a network that is not there
     ended = train("--run-name", "on the sample", "--json", environment={"https_proxy": "http://127.0.0.1:9"})
     assert ended.code == 0, ended.printed
-    lines = [line for line in ended.printed[: ended.printed.index("{")].splitlines() if line.strip()]
+    lines = [line for line in ended.printed[: ended.printed.index("\n{")].splitlines() if line.strip()]
     assert "SAMPLE" in "".join(lines[:3])
     assert "SAMPLE" in "".join(lines[-3:])
-    outcome = json.loads(ended.printed[ended.printed.index("{") :])
+    outcome = ended.outcome
     assert outcome["dataset"]["name"] == "california_housing_sample"
     assert client.get_run(outcome["training"]["run_id"]).data.tags["data_source"] == "sample"
 
 
 def test_a_failure_ends_failed_with_the_traceback_as_an_artifact_and_one_line(train, client, sample, tmp_path):
-    ended = train(
-        "--data",
-        str(sample),
-        "--run-name",
-        "fails",
-        at="before modelyard.workloads.california_housing:Trained",
-        fault="fail",
-    )
+    ended = train("--data", str(sample), "--run-name", "fails", "--inline", **FAILS_IN_FIT)
     assert ended.code == 1
     error = ended.printed.strip().splitlines()[-1]
     assert error.startswith("modelyard: training failed: RuntimeError: made to fail")
@@ -209,24 +240,27 @@ def test_a_failure_ends_failed_with_the_traceback_as_an_artifact_and_one_line(tr
     assert client.search_model_versions(f"run_id = '{run_id}'") == []
 
 
-def test_an_evaluation_that_fails_ends_failed_and_the_same_command_goes_on(train, client, sample, rows):
-    arguments = ("--data", str(sample), "--run-name", "evaluation fails")
-    ended = train(*arguments, at="before modelyard.pipeline.evaluate:apply_gate", fault="fail")
+def test_an_evaluation_that_fails_ends_failed_and_the_same_command_goes_on(train, client, sample, rows, stack):
+    arguments = ("--data", str(sample), "--run-name", "evaluation fails", "--inline")
+    with workers_asleep(stack):  # or the evaluator would go on with it
+        ended = train(*arguments, at="before modelyard.pipeline.evaluate:apply_gate", fault="fail")
+        again = train(*arguments)
     assert ended.code == 1
     error = ended.printed.strip().splitlines()[-1]
     assert error.startswith("modelyard: evaluation failed: RuntimeError: made to fail")
     assert client.get_run(error.partition("/runs/")[2].partition("?")[0]).info.status == "FAILED"
-    assert train(*arguments).code == 0
+    assert again.code == 0
     query = "SELECT count(*) FROM exp.model_versions JOIN exp.jobs USING (job_id) WHERE arguments->>'run_name' = %s"
     assert rows(query, "evaluation fails") == [{"count": 1}]
 
 
-def test_the_alias_stays_with_the_newest_candidate_when_an_older_training_goes_on(train, client, sample):
-    older = ("--data", str(sample), "--run-name", "older")
-    assert train(*older, at="before modelyard.pipeline.evaluate:project_stage").code == -9
-    newer = train("--data", str(sample), "--run-name", "newer", "--json")
-    newest = json.loads(newer.printed[newer.printed.index("{") :])["registration"]["version"]
-    assert train(*older).code == 0
+def test_the_alias_stays_with_the_newest_candidate_when_an_older_training_goes_on(train, client, sample, stack):
+    older = ("--data", str(sample), "--run-name", "older", "--inline")
+    newer = ("--data", str(sample), "--run-name", "newer", "--inline", "--json")
+    with workers_asleep(stack):
+        assert train(*older, at="before modelyard.pipeline.evaluate:project_stage").code == -9
+        newest = train(*newer).outcome["registration"]["version"]
+        assert train(*older).code == 0
     assert str(client.get_model_version_by_alias("california_housing_model", "candidate").version) == newest
 
 
@@ -235,18 +269,18 @@ def test_a_registered_model_that_was_deleted_in_mlflow_is_numbered_on(train, cli
     client.delete_registered_model("california_housing_model")
     ended = train("--data", str(sample), "--run-name", "after a deletion", "--json")
     assert ended.code == 0, ended.printed
-    again = json.loads(ended.printed[ended.printed.index("{") :])
+    again = ended.outcome
     assert int(again["registration"]["version"]) > highest
     left = client.search_model_versions("name = 'california_housing_model'")
     assert [str(version.version) for version in left] == [again["registration"]["version"]]
 
 
-def test_the_same_training_twice_at_once_is_refused(train, sample, stack, rows):
-    failing = {"at": "before modelyard.workloads.california_housing:Trained", "fault": "fail"}
-    assert train("--data", str(sample), "--run-name", "twice", **failing).code == 1
-    (job,) = rows("SELECT fingerprint FROM exp.jobs WHERE arguments->>'run_name' = 'twice'")
-    with connect(stack.dsn(stack.person)) as connection, hold_job(connection, fingerprint=job["fingerprint"]):
-        second = train("--data", str(sample), "--run-name", "twice")
+def test_the_same_training_twice_inline_at_once_is_refused(train, sample, stack, rows):
+    arguments = ("--data", str(sample), "--run-name", "twice", "--inline")
+    assert train(*arguments, **FAILS_IN_FIT).code == 1
+    (job,) = rows("SELECT job_id FROM exp.jobs WHERE arguments->>'run_name' = 'twice'")
+    with connect(stack.dsn(stack.person)) as connection, hold_job(connection, job_id=job["job_id"]):
+        second = train(*arguments)
     assert second.code == 2
     assert "another process" in second.printed
 
@@ -258,7 +292,7 @@ def test_the_real_data_reaches_the_reference(train, real_data, client):
     for config, limit in ([], 0.4660), (["--config", "tuned"], 0.4450):
         ended = train("--data", data, "--json", *config)
         assert ended.code == 0, ended.printed
-        outcome = json.loads(ended.printed[ended.printed.index("{") :])
+        outcome = ended.outcome
         assert 0.39 < outcome["training"]["metrics"]["test_rmse"] <= limit
         assert outcome["training"]["baselines"]["mean"]["rmse"] == pytest.approx(1.145, abs=0.001)
         if not config:  # the tuned configuration has more features, for the linear baseline too

@@ -1,19 +1,33 @@
 """Trainings in processes of their own, some of which meet a fault at an exact point."""
 
 import importlib
+import json
 import os
 import signal
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import psutil
+import psycopg
 
 from modelyard.stack.addresses import Addresses
+from modelyard.stack.home import Home
+from modelyard.stack.workers import list_workers
 
 Fault = Literal["kill", "interrupt", "terminate", "fail"]
-PRELOADED = ["modelyard.cli.app", "modelyard.pipeline.flow", "modelyard.stack.embedded", "sklearn.ensemble", "skops.io"]
+PRELOADED = [
+    "modelyard.cli.app",
+    "modelyard.workers.inline",
+    "modelyard.stack.embedded",
+    "sklearn.ensemble",
+    "skops.io",
+]
 
 
 @dataclass(frozen=True)
@@ -22,6 +36,12 @@ class Ended:
 
     code: int
     printed: str
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What ``--json`` printed, after the lines for people."""
+        found: dict[str, Any] = json.loads(self.printed[self.printed.index("\n{") :])
+        return found
 
 
 def run_command(
@@ -49,6 +69,26 @@ def run_command(
 def environment_of(stack: Addresses, port: int) -> dict[str, str]:
     """Settings under which a command uses this stack."""
     return {"MODELYARD_HOME": str(stack.home), "MODELYARD_MLFLOW_PORT": str(port)}
+
+
+@contextmanager
+def workers_asleep(stack: Addresses) -> Iterator[None]:
+    """The stack's workers hold still during the block, so that no job is theirs to go on with."""
+    with psycopg.connect(stack.dsn(stack.person), autocommit=True) as connection:
+        # one that slept in the middle of its work would keep its locks
+        busy, give_up_s = "SELECT FROM exp.attempts WHERE state = 'running' AND NOT inline", time.monotonic() + 60
+        while connection.execute(busy).fetchone() is not None and time.monotonic() < give_up_s:
+            time.sleep(0.1)
+    processes = [process for found in list_workers(Home(stack.home)).values() for process in found]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def _main(arguments: list[str], environment: dict[str, str], output: str, at: str, fault: Fault) -> None:

@@ -87,7 +87,10 @@ class Command:
         def said() -> bool:
             return re.search(pattern, self.out + self.err) is not None
 
-        wait_until(said, what=f"{pattern!r} in\n{self.out}\n{self.err}", crew=self._crew, timeout_s=END_S)
+        try:
+            wait_until(said, what=repr(pattern), crew=self._crew, timeout_s=END_S)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}\nit said:\n{self.out}\n{self.err}") from None
         found = re.search(pattern, self.out + self.err)
         assert found is not None
         return found[0]

@@ -4,6 +4,7 @@ import ast
 import inspect
 import platform
 import subprocess
+import threading
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -13,6 +14,8 @@ from typing import cast
 
 from modelyard.data.hashes import sha256_file
 from modelyard.workloads.contract import Workload
+
+_PARSING = threading.Lock()  # Python 3.11's parser fails now and then when two threads are in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,9 @@ def hash_sources(source: Path) -> str:
         if path.name in found or not path.is_file():
             continue
         found[path.name] = sha256_file(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        with _PARSING:
+            tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
             waiting += [path.with_name(f"{name}.py") for name in _imported(node, package)]
     return sha256("".join(f"{name} {digest}\n" for name, digest in sorted(found.items())).encode()).hexdigest()
 

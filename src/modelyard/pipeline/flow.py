@@ -16,7 +16,8 @@ from modelyard.store.connections import Connection
 from modelyard.store.datasets import Dataset
 from modelyard.store.models import ModelVersion
 
-SECONDS_BETWEEN_REPORTS = 0.5
+SECONDS_BETWEEN_REPORTS = 0.5  # of a step that moves slowly,
+SHARE_BETWEEN_REPORTS = 0.05  # and of one that moves quickly: what comes last before a silence is told
 
 
 def run_job(session: Session, attempt: Attempt, *, emit: Emit, report: Report, reserve_s: float = 0) -> None:
@@ -56,7 +57,7 @@ class _Work:
         self._session, self._attempt = session, attempt
         self._emit, self._report = emit, report
         self._done: dict[str, Any] = {}
-        self._reported_at_s, self._reported_step = 0.0, ""
+        self._reported_at_s, self._reported_step, self._reported_share = 0.0, "", 0.0
 
     def process(self) -> tuple[TrainingRequest, CheckedData, Dataset]:
         arguments = self._attempt.job.arguments
@@ -125,17 +126,18 @@ class _Work:
         )
 
     def _progress(self, step: str, share: float | None, message: str, /) -> None:
-        """Tell the caller, and the job twice a second at most; an attempt that was taken over ends there."""
+        """Tell the caller, and the job what is new enough; an attempt that was taken over ends there."""
         self._report(step, share, message)
-        now_s = time.monotonic()
-        if step == self._reported_step and now_s - self._reported_at_s < SECONDS_BETWEEN_REPORTS:
+        now_s, known_share = time.monotonic(), share or 0.0
+        moved = abs(known_share - self._reported_share) >= SHARE_BETWEEN_REPORTS
+        if step == self._reported_step and not moved and now_s - self._reported_at_s < SECONDS_BETWEEN_REPORTS:
             return
-        self._reported_at_s, self._reported_step = now_s, step
+        self._reported_at_s, self._reported_step, self._reported_share = now_s, step, known_share
         attempts.report_progress(
             self._session.records,
             job_id=self._attempt.job_id,
             attempt=self._attempt.number,
             step=step,
-            share=share or 0.0,
+            share=known_share,
             message=message,
         )

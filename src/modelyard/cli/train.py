@@ -51,21 +51,20 @@ def train(
     json_output: JsonOutput = False,
 ) -> None:
     """Train and evaluate a workload, from raw data to a policy version."""
-    console = make_console(json=json_output)
-    submission = _submit(
+    _ask(
         "train",
-        console,
         workload=workload,
         data=data,
         model_type=model_type,
-        values=[*_split(params), *(assignments or [])],
+        params=params,
+        assignments=assignments,
         config=config,
         run_name=run_name,
         experiment_name=experiment_name,
-        inline=inline,
         no_wait=no_wait,
+        inline=inline,
+        json_output=json_output,
     )
-    _end(submission, console, no_wait=no_wait, inline=inline, json_output=json_output)
 
 
 def process(
@@ -79,21 +78,17 @@ def process(
     json_output: JsonOutput = False,
 ) -> None:
     """Make a dataset from raw data and log it, without training on it."""
-    console = make_console(json=json_output)
-    submission = _submit(
+    _ask(
         "process",
-        console,
         workload=workload,
         data=data,
-        model_type=None,
-        values=[*_split(params), *(assignments or [])],
+        params=params,
+        assignments=assignments,
         config=config,
-        run_name=None,
-        experiment_name=None,
-        inline=inline,
         no_wait=no_wait,
+        inline=inline,
+        json_output=json_output,
     )
-    _end(submission, console, no_wait=no_wait, inline=inline, json_output=json_output)
 
 
 def _split(params: str) -> list[str]:
@@ -103,23 +98,26 @@ def _split(params: str) -> list[str]:
         raise InvalidParameter([f"--params {params!r} cannot be read: {error}"]) from None
 
 
-def _submit(
+def _ask(
     kind: Literal["train", "process"],
-    console: Console,
     *,
     workload: str,
     data: Path | None,
-    model_type: str | None,
-    values: list[str],
+    params: str,
+    assignments: list[str] | None,
     config: str | None,
-    run_name: str | None,
-    experiment_name: str | None,
-    inline: bool,
     no_wait: bool,
-) -> Submission:
-    """Check everything, bring the stack up, store the raw data, queue the job."""
+    inline: bool,
+    json_output: bool,
+    model_type: str | None = None,
+    run_name: str | None = None,
+    experiment_name: str | None = None,
+) -> None:
+    """Check everything, bring the stack up, store the raw data, queue the job; then what was asked for."""
     from modelyard.pipeline.request import build_request, check_data, parse_assignments
 
+    console = make_console(json=json_output)
+    values = [*_split(params), *(assignments or [])]
     if inline and no_wait:
         raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
     settings = load_settings()
@@ -146,7 +144,7 @@ def _submit(
             console.print(f"data     {raw.why}", style="bold yellow")
         submission = Submission(console, settings, workload=request.workload)
         submission.submit(kind, request, checked.hashed, inline=inline)
-    return submission
+    _end(submission, console, no_wait=no_wait, inline=inline, json_output=json_output)
 
 
 def _end(submission: Submission, console: Console, *, no_wait: bool, inline: bool, json_output: bool) -> None:

@@ -7,12 +7,12 @@ or its seed, with lines such as ``kill before modelyard.pipeline.flow:log_datase
 orders.
 """
 
-import importlib
 import importlib.util
 import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 ORDERS = "modelyard.workers.orders"
@@ -41,6 +41,8 @@ class OrdersFinder:
 
 def watch(orders):
     """Let each run of an attempt begin with a look for its fault."""
+    from points import arm  # beside this file
+
     from modelyard.store.connections import connect
     from modelyard.store.jobs import get_job
 
@@ -54,30 +56,10 @@ def watch(orders):
             path = Path(os.environ["FAULTS"], f"{name}.{job.kind}.{attempt}")
             for line in path.read_text().splitlines() if path.exists() else ():
                 do, when, place = line.split()
-                arm(path, do=do, when=when, place=place)
+                arm(place, when=when, strike=partial(strike, path, do))
         return run(config, job_id=job_id, attempt=attempt, output=output)
 
     orders.run = run_with_fault
-
-
-def arm(path, *, do, when, place):
-    """Let the fault strike before or after each call of ``place``, ``module:name``."""
-    module, _, name = place.partition(":")
-    owner = importlib.import_module(module)
-    *owners, attribute = name.split(".")
-    for part in owners:
-        owner = getattr(owner, part)
-    original = getattr(owner, attribute)
-
-    def around(*args, **kwargs):
-        if when == "before":
-            strike(path, do)
-        result = original(*args, **kwargs)
-        if when == "after":
-            strike(path, do)
-        return result
-
-    setattr(owner, attribute, around)
 
 
 def strike(path, do):

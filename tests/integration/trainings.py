@@ -1,6 +1,5 @@
 """Trainings in processes of their own, some of which meet a fault at an exact point."""
 
-import importlib
 import json
 import os
 import signal
@@ -9,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ import psycopg
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.home import Home
 from modelyard.stack.workers import list_workers
+from tests.faults.points import arm
 
 Fault = Literal["kill", "interrupt", "terminate", "fail"]
 PRELOADED = [
@@ -95,32 +96,13 @@ def _main(arguments: list[str], environment: dict[str, str], output: str, at: st
     # what a killed process leaves behind goes with the test
     os.environ.update(environment, TMPDIR=str(Path(output).parent))
     if at:
-        _arm(at, fault)
+        when, _, place = at.partition(" ")
+        arm(place, when=when, strike=partial(_strike, fault))
     from modelyard.cli.main import main
 
     sys.argv = ["modelyard", *arguments]
     with Path(output).open("w", buffering=1) as stream, redirect_stdout(stream), redirect_stderr(stream):
         main()
-
-
-def _arm(at: str, fault: Fault) -> None:
-    when, _, place = at.partition(" ")
-    module, _, name = place.partition(":")
-    owner = importlib.import_module(module)
-    *owners, attribute = name.split(".")
-    for part in owners:
-        owner = getattr(owner, part)
-    original = getattr(owner, attribute)
-
-    def around(*args, **kwargs):
-        if when == "before":
-            _strike(fault)
-        result = original(*args, **kwargs)
-        if when == "after":
-            _strike(fault)
-        return result
-
-    setattr(owner, attribute, around)
 
 
 def _strike(fault: Fault) -> None:

@@ -3,10 +3,14 @@
 set -eu
 PATH="$PWD/.venv/bin:$PATH"
 cd "$(dirname "$0")/.."
-for name in runtime dev; do
-    group=
-    [ "$name" = dev ] && group="--group dev"
-    # shellcheck disable=SC2086
-    uv pip compile pyproject.toml requirements/build.in $group --universal --python-version 3.11 \
-        --generate-hashes --no-emit-index-url --no-annotate --upgrade --quiet --output-file "requirements/$name.txt"
-done
+
+lock() { # NAME SOURCES AND OPTIONS
+    name=$1
+    shift
+    uv pip compile "$@" --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+        --upgrade --quiet --output-file "requirements/$name.txt"
+}
+
+lock runtime pyproject.toml requirements/build.in
+lock dev pyproject.toml requirements/build.in --group dev
+lock mlflow requirements/mlflow.in --constraints requirements/runtime.txt --excludes requirements/mlflow-without.in

@@ -5,7 +5,7 @@ from hashlib import md5, sha256
 
 import pytest
 
-from modelyard.errors import BadInput, ContentMismatch, RawDataMalformed, RawDataNotFound, RecordLost
+from modelyard.errors import BadInput, ContentMismatch, InvalidSetting, RawDataMalformed, RawDataNotFound, RecordLost
 from modelyard.pipeline.raw import LocatedData, fetch_raw, find_dvc_md5, hash_raw, locate_raw, store_raw
 from modelyard.workloads.registry import get_workload
 
@@ -69,6 +69,14 @@ def test_a_file_that_changes_between_reading_and_storing_is_refused(tmp_path):
         store_raw(hashed, raw_uri=tmp_path.as_uri())
 
 
+@pytest.mark.parametrize("uri", ["s3:///raw", "http://127.0.0.1:9000/modelyard/raw", "/raw", ""])
+def test_an_address_that_is_no_raw_store_is_refused(tmp_path, uri):
+    path = tmp_path / "a.csv"
+    path.write_text("1")
+    with pytest.raises(InvalidSetting, match="no address of a raw store: give file:///folder or s3://bucket/raw"):
+        store_raw(hash_files(path), raw_uri=uri)
+
+
 @pytest.mark.parametrize("name", ["two\nlines.csv", "bad\udcff.csv"])
 def test_a_file_name_that_is_no_printable_text_is_refused(tmp_path, name):
     (tmp_path / name).write_text("1")
@@ -114,9 +122,10 @@ def test_a_job_gets_the_very_bytes_that_its_reference_names(tmp_path):
     two.write_text("2")
     for paths in ([one], [one, two]):
         reference = json.loads(json.dumps(store(tmp_path, *paths).reference()))
-        fetched = fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
+        fetched = fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri(), folder=tmp_path / "no copy")
         assert [path.read_text() for path in fetched.located.files] == [path.read_text() for path in paths]
         assert fetched.raw.reference() == reference
+        assert not (tmp_path / "no copy").exists()  # what is on this machine is used where it lies
 
 
 def test_raw_data_that_is_lost_or_was_changed_is_taken_by_no_job(tmp_path):
@@ -127,10 +136,10 @@ def test_raw_data_that_is_lost_or_was_changed_is_taken_by_no_job(tmp_path):
     stored.chmod(0o600)
     stored.write_text("2")
     with pytest.raises(ContentMismatch, match=reference["digest"]):
-        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
+        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri(), folder=tmp_path / "no copy")
     stored.unlink()
     with pytest.raises(RecordLost, match="put the file back, or give the data again"):
-        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
+        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri(), folder=tmp_path / "no copy")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +157,7 @@ def test_a_reference_that_names_no_content_of_the_store_is_refused(tmp_path, for
     path.write_text("1")
     reference = store(tmp_path, path).reference() | forged
     with pytest.raises(BadInput, match="no content of the raw store; give the data again"):
-        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri())
+        fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri(), folder=tmp_path / "no copy")
 
 
 def test_the_md5_of_a_dvc_file_beside_the_data_must_be_the_datas(tmp_path):

@@ -1,30 +1,20 @@
 """Raw data: found once, checked, and kept by content as ``raw/<sha256>/<name>``."""
 
 import json
-import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlparse
 
 import yaml
 
 from modelyard.data.hashes import md5_file, sha256_file
-from modelyard.errors import (
-    BadInput,
-    ContentMismatch,
-    DownloadFailed,
-    RawDataMalformed,
-    RawDataNotFound,
-    RecordLost,
-)
+from modelyard.errors import BadInput, DownloadFailed, RawDataMalformed, RawDataNotFound
+from modelyard.pipeline.raw_store import open_raw_store
 from modelyard.workloads.contract import Workload
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -153,42 +143,45 @@ def store_raw(hashed: HashedData, *, raw_uri: str) -> RawData:
     Raises:
         ContentMismatch: the store holds other bytes under that digest.
         RawDataMalformed: a file was changed or removed since it was hashed.
+        ServiceFailed: the store does not answer, or refuses.
     """
-    root = Path(unquote(urlparse(raw_uri).path))
-    for path, file in zip(hashed.located.files, hashed.raw.files, strict=True):
-        _store_file(path, file, root)
-    if len(hashed.raw.files) > 1:
-        _write(root / hashed.raw.digest / "manifest.json", _manifest(hashed.raw.files))
-    return hashed.raw
+    store, raw = open_raw_store(raw_uri), hashed.raw
+    for path, file in zip(hashed.located.files, raw.files, strict=True):
+        try:
+            store.keep(path, name=f"{file.sha256}/{file.name}", sha256=file.sha256)
+        except FileNotFoundError:
+            problem = "it was removed while it was being used"
+            raise RawDataMalformed(path, [problem], hint="Put it back.") from None
+    if len(raw.files) > 1:
+        with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+            manifest = Path(folder, "manifest.json")
+            manifest.write_bytes(_manifest(raw.files))
+            store.keep(manifest, name=f"{raw.digest}/{manifest.name}", sha256=raw.digest)
+    return raw
 
 
-def fetch_raw(reference: Mapping[str, Any], *, raw_uri: str) -> HashedData:
+def fetch_raw(reference: Mapping[str, Any], *, raw_uri: str, folder: Path) -> HashedData:
     """Raw data that a job names, as it is in the store; every file is verified.
 
     Args:
         reference: as ``RawData.reference`` gives it.
         raw_uri: address of the store.
+        folder: where copies are made, if the store is no folder of this machine.
 
     Raises:
         RecordLost: a file is not there.
         ContentMismatch: a file's bytes are not those that its name says.
         BadInput: the reference names no content.
+        ServiceFailed: the store does not answer, or refuses.
     """
-    root = Path(unquote(urlparse(raw_uri).path))
     files = tuple(RawFile(name=f["name"], sha256=f["sha256"], size_bytes=f["size_bytes"]) for f in reference["files"])
     named = all(
         _SHA256.fullmatch(file.sha256) and Path(file.name).name == file.name not in ("", "..") for file in files
     )
     if not (files and named and _digest(files) == reference["digest"]):
         raise BadInput(f"{reference['digest']} is no content of the raw store; give the data again")
-    paths = tuple(root / file.sha256 / file.name for file in files)
-    for path, file in zip(paths, files, strict=True):
-        try:
-            found = sha256_file(path)
-        except FileNotFoundError:
-            raise RecordLost(f"the raw store has lost {path}; put the file back, or give the data again") from None
-        if found != file.sha256:
-            raise ContentMismatch(str(path), expected=file.sha256, found=found)
+    store = open_raw_store(raw_uri)
+    paths = tuple(store.fetch(f"{file.sha256}/{file.name}", sha256=file.sha256, folder=folder) for file in files)
     raw = RawData(
         digest=reference["digest"],
         files=files,
@@ -207,39 +200,6 @@ def _manifest(files: Sequence[RawFile]) -> bytes:
     return json.dumps(
         [asdict(file) for file in sorted(files, key=lambda f: (f.name, f.sha256))], sort_keys=True
     ).encode()
-
-
-def _store_file(path: Path, file: RawFile, root: Path) -> None:
-    target = root / file.sha256 / file.name
-    try:
-        if target.is_file():
-            found = sha256_file(target)
-            if found != file.sha256:
-                raise ContentMismatch(str(target), expected=file.sha256, found=found)
-            _check_unchanged(path, path, file)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent) as part, path.open("rb") as source:
-            shutil.copyfileobj(source, part, 1 << 20)
-            part.flush()
-            _check_unchanged(path, Path(part.name), file)
-            Path(part.name).chmod(0o400)
-            with suppress(FileExistsError):  # another process has stored the same bytes meanwhile
-                os.link(part.name, target)
-    except FileNotFoundError:
-        raise RawDataMalformed(path, ["it was removed while it was being used"], hint="Put it back.") from None
-
-
-def _check_unchanged(path: Path, copy: Path, file: RawFile) -> None:
-    if sha256_file(copy) != file.sha256:
-        raise RawDataMalformed(path, ["it was changed while it was being used"], hint="Run the command again.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
-        part.write(content)
-    Path(part.name).replace(path)
 
 
 def find_dvc_md5(files: Sequence[Path]) -> str | None:

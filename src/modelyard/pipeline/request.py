@@ -1,5 +1,6 @@
 """What a user asks for: checked as a whole before anything is started or written."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,9 +186,11 @@ def fetch_data(request: TrainingRequest, arguments: Mapping[str, Any], *, raw_ur
     Raises:
         RecordLost: the store has it no longer.
         ContentMismatch: its bytes are not those that were stored.
+        ServiceFailed: the store does not answer, or refuses.
     """
-    hashed = fetch_raw(arguments["raw"], raw_uri=raw_uri)
-    return CheckedData(hashed=hashed, processed=process_raw(request, hashed.located))
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+        hashed = fetch_raw(arguments["raw"], raw_uri=raw_uri, folder=Path(folder))
+        return CheckedData(hashed=hashed, processed=process_raw(request, hashed.located))
 
 
 def process_raw(request: TrainingRequest, located: LocatedData) -> Processed:

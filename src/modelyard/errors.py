@@ -13,6 +13,7 @@ ModelyardError                    exit code 1
 │   ├── HomeRefused               the stack's folder: read-only, newer, somebody else's
 │   ├── DiskTooSmall
 │   ├── StackNotRunning
+│   ├── SecretMissing             a service's password or key is not there or damaged
 │   ├── MigrationRefused          an edited or unknown applied migration
 │   └── ServiceFailed             PostgreSQL or MLflow did not start or answer
 ├── DownloadFailed
@@ -119,6 +120,15 @@ class DiskTooSmall(StackRefused):
 
 class StackNotRunning(StackRefused):
     """The stack is asked for something and is not up."""
+
+
+class SecretMissing(StackRefused):
+    """A secret is not there or damaged; the text names it, never its content."""
+
+    def __init__(self, path: Path, *, hint: str = "") -> None:
+        self.path = path
+        remedy = hint or "remove the file and start the stack again: the service secrets makes what is missing"
+        super().__init__(f"the secret {path} is missing, empty or damaged; {remedy}")
 
 
 class MigrationRefused(StackRefused):

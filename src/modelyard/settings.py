@@ -1,5 +1,9 @@
 """Settings, read from the environment and from a file ``.env``; nothing else reads the environment."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -18,7 +22,7 @@ class Settings(BaseSettings):
         env_prefix="MODELYARD_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    stack: Literal["auto", "embedded"] = Field(
+    stack: Literal["auto", "compose", "embedded"] = Field(
         default="auto", description="where the services run: auto chooses and says why"
     )
     home: Path | None = Field(
@@ -46,12 +50,58 @@ class Settings(BaseSettings):
         return clone / ".modelyard" if clone else user_data_path("modelyard")
 
 
+class ContainerSettings(BaseSettings):
+    """What ``docker-compose.yml`` tells a container about the other services; nobody sets these by hand."""
+
+    model_config = SettingsConfigDict(env_prefix="MODELYARD_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_host: str = Field(description="PostgreSQL's name on the network")
+    database_port: int = Field(default=5432, description="PostgreSQL's port there")
+    database: str = Field(default="modelyard", description="the database that holds exp, mlflow and queue")
+    tracking_uri: str = Field(description="MLflow for programs, e.g. http://mlflow.internal:5000")
+    ui_url: str = Field(description="MLflow for people, e.g. http://localhost:5000")
+    s3_endpoint: str = Field(description="the object store, e.g. http://minio.internal:9000")
+    bucket: str = Field(default="modelyard", description="the bucket of runs/ and raw/")
+    database_owner: str | None = Field(
+        default=None, description="on somebody else's PostgreSQL: the login that owns the database and has CREATEROLE"
+    )
+    s3_credentials: Path | None = Field(
+        default=None, description="on somebody else's S3: the AWS credentials file that every service uses"
+    )
+    s3_admin: bool = Field(default=True, description="whether init may administer the object store, as with MinIO")
+    secrets: Path = Field(default=Path("/secrets"), description="folder of this service's secrets")
+    person: str = Field(default="person", description="who gives the commands, as the host names them")
+    heartbeat: Path = Field(default=Path("/tmp/heartbeat"), description="file that a worker touches while it lives")  # noqa: S108
+
+
 def find_clone(start: Path) -> Path | None:
     """The root of the clone that ``start`` lies in, or None."""
     for folder in (start, *start.parents):
         if (folder / "sql").is_dir() and (folder / "src" / "modelyard").is_dir():
             return folder
     return None
+
+
+def find_stack_reason() -> str:
+    """Why this stack, as the launcher that chose it says; empty where no launcher did."""
+    return os.environ.get("MODELYARD_STACK_WHY", "")
+
+
+def name_program() -> str:
+    """How the command line is called where its user is: in a container that is the launcher."""
+    return os.environ.get("MODELYARD_PROGRAM") or sys.argv[0]
+
+
+def load_container_settings() -> ContainerSettings | None:
+    """What a container of the Compose stack was told, or None outside of one.
+
+    Raises:
+        InvalidSetting: a variable that is missing or cannot be used.
+    """
+    if "MODELYARD_DATABASE_HOST" not in os.environ:
+        return None
+    with _naming_problems():
+        return ContainerSettings()
 
 
 @lru_cache(maxsize=1)
@@ -61,8 +111,14 @@ def load_settings() -> Settings:
     Raises:
         InvalidSetting: a value that cannot be used, with the variable's name.
     """
-    try:
+    with _naming_problems():
         return Settings()
+
+
+@contextmanager
+def _naming_problems() -> Iterator[None]:
+    try:
+        yield
     except UnicodeDecodeError:
         raise InvalidSetting("the file .env is no UTF-8 text; write it anew from .env.example") from None
     except ValidationError as error:

@@ -35,7 +35,7 @@ def test_environment_lets_every_client_find_the_stack_and_bounds_retries() -> No
 
 
 def test_person_is_called_as_the_user_is_unless_the_name_means_something_else() -> None:
-    names = {name: name_person(Account(name, 1, 1)) for name in ("alice", "root", "trainer", "postgres", "pg_monitor")}
+    names = {name: name_person(name) for name in ("alice", "root", "trainer", "postgres", "pg_monitor")}
     assert names == {
         "alice": "alice",
         "root": "root",
@@ -43,4 +43,4 @@ def test_person_is_called_as_the_user_is_unless_the_name_means_something_else() 
         "postgres": "postgres_person",
         "pg_monitor": "pg_monitor_person",
     }
-    assert len(name_person(Account("x" * 80, 1, 1)).encode()) <= 63
+    assert len(name_person("x" * 80).encode()) <= 63

@@ -2,7 +2,7 @@
 
 import typer
 
-from modelyard.cli import digest, doctor, jobs, stack, train, worker
+from modelyard.cli import container, digest, doctor, jobs, stack, train, worker
 
 app = typer.Typer(
     name="modelyard",
@@ -22,5 +22,6 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.command()(stack.env)
 app.command()(stack.psql)
+app.add_typer(container.app, name="container")
 app.command()(digest.digest)
 app.command()(doctor.doctor)

@@ -9,12 +9,15 @@ import typer
 from rich.table import Table
 
 from modelyard.cli.output import make_console
-from modelyard.settings import load_settings
+from modelyard.settings import load_container_settings, load_settings
 
 
 def doctor(json_output: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False) -> None:
     """Check the surroundings and say what is wrong and what to do."""
-    from modelyard.stack.doctor import run_checks
+    if load_container_settings() is None:
+        from modelyard.stack.doctor import run_checks
+    else:
+        from modelyard.stack.compose import run_checks
 
     checks = run_checks(load_settings())
     if json_output:

@@ -1,6 +1,5 @@
 """How a job looks while somebody follows it: its results as they come, a bar, and how it ended."""
 
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from modelyard.cli.outcome import OutcomePrinter
 from modelyard.cli.output import StepProgress
 from modelyard.errors import FollowingStopped, JobFailed, ServiceFailed
 from modelyard.pipeline.results import JobStarted, decode_result
+from modelyard.settings import name_program
 from modelyard.store.connections import connect
 from modelyard.store.following import count_workers, follow_job
 from modelyard.store.jobs import Job
@@ -59,7 +59,7 @@ class JobFollower:
                     evaluation = result.get("registration", {}).get("evaluation_job_id")
                     following = UUID(evaluation) if evaluation else None
         except KeyboardInterrupt:
-            program, following = sys.argv[0], following or job_id
+            program, following = name_program(), following or job_id
             raise FollowingStopped(
                 f"job {following} goes on without you; follow it: {program} jobs follow {following}; "
                 f"cancel it: {program} jobs cancel {following}"
@@ -77,8 +77,8 @@ class JobFollower:
         assert last is not None  # noqa: S101  a job that is not there raises
         if last.state != "succeeded":
             raise JobFailed(
-                f"job {job_id} {_VERBS[last.state]}: {last.error}; every attempt: {sys.argv[0]} jobs show {job_id}; "
-                f"once more: {sys.argv[0]} jobs retry {job_id}"
+                f"job {job_id} {_VERBS[last.state]}: {last.error}; every attempt: {name_program()} jobs show {job_id}; "
+                f"once more: {name_program()} jobs retry {job_id}"
             )
         return last
 
@@ -113,7 +113,7 @@ class JobFollower:
         if job.inline:
             self._say("it was asked for with --inline, and goes on when that command is given again")
         elif nb_workers == 0:
-            self._say(f"no {role} is connected; start one: {sys.argv[0]} up, or {sys.argv[0]} worker {role}")
+            self._say(f"no {role} is connected; start one: {name_program()} up, or {name_program()} worker {role}")
         else:
             self._say(f"the job waits; {nb_workers} {role}{'s are' if nb_workers > 1 else ' is'} at work")
 

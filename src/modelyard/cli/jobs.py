@@ -18,6 +18,7 @@ from modelyard.cli.output import make_console
 from modelyard.cli.stack import JsonOption, get_running
 from modelyard.cli.train import REFUSED
 from modelyard.errors import BadInput, UnknownName
+from modelyard.settings import name_program
 from modelyard.stack.addresses import Addresses
 from modelyard.store import attempts as store_attempts
 from modelyard.store import jobs as store
@@ -139,7 +140,7 @@ def retry(job: JobArgument, json_output: JsonOption = False) -> None:
     if json_output:
         _print_json({"job_id": str(found.job_id), "state": "queued"})
     else:
-        print(f"job {found.job_id} is queued; follow it: {sys.argv[0]} jobs follow {str(found.job_id)[:8]}")
+        print(f"job {found.job_id} is queued; follow it: {name_program()} jobs follow {str(found.job_id)[:8]}")
 
 
 @contextmanager
@@ -153,7 +154,7 @@ def _find(connection: Connection, text: str) -> store.Job:
     """The one job that a text stands for."""
     prefix = text.strip().lower()
     if not prefix or set(prefix) - set("0123456789abcdef-"):
-        raise BadInput(f"{text!r} is no job; {sys.argv[0]} jobs list shows those there are")
+        raise BadInput(f"{text!r} is no job; {name_program()} jobs list shows those there are")
     try:
         return store.get_job(connection, job_id=UUID(prefix))
     except ValueError:
@@ -162,7 +163,7 @@ def _find(connection: Connection, text: str) -> store.Job:
         return found[0]
     if found:
         raise BadInput(f"{len(found)} jobs begin with {text}: {', '.join(str(job.job_id) for job in found)}")
-    raise BadInput(f"no job begins with {text}; {sys.argv[0]} jobs list shows those there are")
+    raise BadInput(f"no job begins with {text}; {name_program()} jobs list shows those there are")
 
 
 def _read_states(texts: list[str] | None) -> list[store.JobState] | None:

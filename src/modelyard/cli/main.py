@@ -8,12 +8,14 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130  # exit code
+_ON_STACK = ("train", "process", "jobs", "up", "down", "status", "env", "psql", "doctor")
 
 
 def main() -> NoReturn:
     """Run the command line; every error of ours is one line on stderr and an exit code."""
     try:
         _prepare()
+        _hand_over()
         from modelyard.cli.app import app
 
         app()
@@ -38,6 +40,18 @@ def _prepare() -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
     # OpenMP's threads wait by spinning; beside other work on the same cores a training took 17 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def _hand_over() -> None:
+    """Become the launcher, where the stack is one that it runs commands on."""
+    if len(sys.argv) < 2 or sys.argv[1] not in _ON_STACK or "--help" in sys.argv:
+        return
+    from modelyard.settings import load_settings
+    from modelyard.stack.choice import find_launcher
+
+    launcher = find_launcher(load_settings())
+    if launcher is not None:
+        os.execvp("sh", ["sh", str(launcher), *sys.argv[1:]])  # noqa: S606
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

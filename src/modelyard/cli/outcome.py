@@ -1,6 +1,5 @@
 """How the results of the flow look, each printed when it is there."""
 
-import sys
 from collections.abc import Iterable
 from functools import singledispatchmethod
 
@@ -16,6 +15,7 @@ from modelyard.pipeline.results import (
     RegistrationResult,
     TrainingResult,
 )
+from modelyard.settings import name_program
 from modelyard.workloads.contract import SPLITS, WorkloadSpec
 
 STAGES_QUERY = "select * from exp.stages"
@@ -98,11 +98,12 @@ class OutcomePrinter:
     def print_next(self, *, passed: bool) -> None:
         """The command that makes sense now."""
         if passed:
-            self._say("next", f"{sys.argv[0]} psql --sql '{STAGES_QUERY}'      # each version with its stage")
+            self._say("next", f"{name_program()} psql --sql '{STAGES_QUERY}'      # each version with its stage")
         else:
             configs = ", ".join(self._spec.configs) or "none ships with it"
             self._say(
-                "next", f"{sys.argv[0]} train {self._spec.name} --config NAME      # another configuration: {configs}"
+                "next",
+                f"{name_program()} train {self._spec.name} --config NAME      # another configuration: {configs}",
             )
 
     def _say(self, what: str, text: str, *, style: str | None = None) -> None:

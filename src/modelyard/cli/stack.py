@@ -4,17 +4,17 @@ import json
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from modelyard.cli.output import make_console
-from modelyard.errors import StackNotRunning
+from modelyard.errors import StackNotRunning, StackRefused
 from modelyard.settings import load_settings
-from modelyard.stack import embedded
 from modelyard.stack.addresses import Addresses
+from modelyard.stack.current import get_stack
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -27,19 +27,19 @@ def up(
 ) -> None:
     """Start PostgreSQL, MLflow, trainers and an evaluator, or find them running."""
     console = make_console(json=False)
-    addresses = embedded.up(load_settings(), lambda text: console.print(f"stack    {text}"), trainers=trainers)
+    addresses = get_stack().up(load_settings(), lambda text: console.print(f"stack    {text}"), trainers=trainers)
     console.print(f"MLflow   {addresses.ui_url}")
 
 
 def down() -> None:
     """Stop the workers, MLflow and PostgreSQL; nothing is lost."""
     console = make_console(json=False)
-    embedded.down(load_settings(), lambda text: console.print(f"stack    {text}"))
+    get_stack().down(load_settings(), lambda text: console.print(f"stack    {text}"))
 
 
 def status(json_output: JsonOption = False) -> None:
     """Say what runs, where, and how much memory it takes; exit code 1 if anything is down."""
-    found = embedded.status(load_settings())
+    found = get_stack().status(load_settings())
     if json_output:
         json.dump(asdict(found), sys.stdout, indent=2, default=str)
         print()
@@ -57,14 +57,17 @@ def status(json_output: JsonOption = False) -> None:
                 f"{service.since:%Y-%m-%d %H:%M:%S %Z}" if service.since else "",
             )
         console.print(table)
-        console.print(f"folder   {found.home}")
+        console.print(f"folder   {found.home}" if found.home else f"stack    {found.stack}: {found.reason}")
     if not all(service.running for service in found.services):
         raise typer.Exit(1)
 
 
 def env() -> None:
     """Print settings for a shell or a notebook: eval "$(modelyard env)"."""
-    for name, value in get_running().environment().items():
+    addresses = get_running()
+    if addresses.stack != "embedded":
+        raise StackRefused("this is a container; give the command where Docker is: make -s env")
+    for name, value in addresses.environment().items():
         print(f"export {name}={shlex.quote(value)}")
 
 
@@ -75,15 +78,19 @@ def psql(
 ) -> None:
     """Open a prompt on the database as yourself."""
     addresses = get_running()
-    program = embedded.psql_path(load_settings())
+    program = get_stack().psql_path(load_settings())
     rows = [] if sql is None else ["--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1", "--command", sql]
     sys.stdout.flush()
-    os.execv(program, [str(program), "--no-psqlrc", *rows, addresses.dsn(addresses.person)])  # noqa: S606
+    environment = dict(os.environ)
+    if addresses.secrets is not None:  # not as an argument, which everybody may read
+        environment["PGPASSWORD"] = addresses.password(addresses.person)
+    address = replace(addresses, secrets=None).dsn(addresses.person)
+    os.execve(program, [str(program), "--no-psqlrc", *rows, address], environment)  # noqa: S606
 
 
 def get_running() -> Addresses:
     """Where the stack is, if it runs."""
-    found = embedded.find_running(load_settings())
+    found = get_stack().find_running(load_settings())
     if found is None:
         raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
     return found

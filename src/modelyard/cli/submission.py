@@ -14,7 +14,7 @@ from modelyard.pipeline.raw import HashedData, RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import JobStarted
 from modelyard.settings import Settings
-from modelyard.stack import embedded
+from modelyard.stack.current import get_stack
 from modelyard.store import jobs
 from modelyard.store.connections import connect
 from modelyard.workers.config import Role
@@ -29,8 +29,9 @@ class Submission:
 
     def __init__(self, console: Console, settings: Settings, *, workload: Workload) -> None:
         self._console, self._settings = console, settings
-        self._addresses = embedded.up(settings, lambda text: console.print(f"stack    {text}"))
-        console.print(f"stack    {self._addresses.home}, MLflow at {self._addresses.ui_url}")
+        self._addresses = get_stack().up(settings, lambda text: console.print(f"stack    {text}"))
+        where = f"{self._addresses.home}, " if self._addresses.home else ""
+        console.print(f"stack    {where}MLflow at {self._addresses.ui_url}")
         self._printer = OutcomePrinter(console, workload.spec)
 
     @property

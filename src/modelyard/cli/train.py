@@ -13,7 +13,7 @@ from rich.console import Console
 from modelyard.cli.output import make_console
 from modelyard.cli.submission import Submission
 from modelyard.errors import BadInput, InvalidParameter
-from modelyard.settings import load_settings
+from modelyard.settings import load_settings, name_program
 from modelyard.stack.choice import choose_stack
 
 REFUSED = 3  # exit code: training and evaluation are done, and the gate says no
@@ -152,7 +152,7 @@ def _end(submission: Submission, console: Console, *, no_wait: bool, inline: boo
     if no_wait:
         outcome = {"job_id": str(submission.job_id)}
         console.print(f"job      {submission.job_id}")
-        console.print(f"next     {sys.argv[0]} jobs follow {submission.job_id}")
+        console.print(f"next     {name_program()} jobs follow {submission.job_id}")
     else:
         outcome = submission.run_inline() if inline else submission.follow()
         submission.print_end(outcome)

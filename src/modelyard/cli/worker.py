@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from modelyard.errors import StackNotRunning, UnknownName
-from modelyard.settings import Settings, load_settings
-from modelyard.stack import embedded
+from modelyard.settings import Settings, load_container_settings, load_settings
 from modelyard.stack.addresses import Addresses
+from modelyard.stack.current import get_stack
 from modelyard.workers.config import Role, WorkerConfig
 
 _ROLES: dict[str, Role] = {"trainer": "trainer", "evaluator": "evaluator"}
@@ -20,7 +20,7 @@ def worker(
     if role not in _ROLES:
         raise UnknownName("worker", role, _ROLES)
     settings = load_settings()
-    addresses = embedded.find_addresses(settings)
+    addresses = get_stack().find_addresses(settings)
     if addresses is None:
         raise StackNotRunning("there is no stack to work for; start it with make up (modelyard up)")
     from modelyard.workers.worker import run_worker
@@ -30,6 +30,7 @@ def worker(
 
 def build_config(role: Role, addresses: Addresses, settings: Settings) -> WorkerConfig:
     """What a worker of this role needs to know of a stack."""
+    container = load_container_settings()
     return WorkerConfig(
         role=role,
         dsn=addresses.dsn(role),
@@ -38,4 +39,5 @@ def build_config(role: Role, addresses: Addresses, settings: Settings) -> Worker
         raw_uri=addresses.raw_uri,
         claim_s=settings.claim_s,
         pause_s=settings.retry_pause_s,
+        heartbeat=str(container.heartbeat) if container else None,
     )

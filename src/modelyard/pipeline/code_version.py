@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import platform
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from typing import cast
 from modelyard.data.hashes import sha256_file
 from modelyard.workloads.contract import Workload
 
+BUILD_NOTE = "build.json"  # in the package: {"commit": "…", "dirty": "true"}, written when an image is built
 _PARSING = threading.Lock()  # Python 3.11's parser fails now and then when two threads are in it
 
 
@@ -35,14 +37,24 @@ class CodeVersion:
 def find_code_version(workload: Workload) -> CodeVersion:
     """The version of the code that is running."""
     source = Path(inspect.getfile(cast(ModuleType, workload)))
-    commit = _git(source.parent, "rev-parse", "HEAD")
+    commit, dirty = _find_commit(source.parent)
     return CodeVersion(
         release=version("modelyard"),
         python=platform.python_version(),
         commit=commit,
-        dirty=bool(_git(source.parent, "status", "--porcelain", "--untracked-files=no")) if commit else None,
+        dirty=dirty,
         workload_sha256=hash_sources(source),
     )
+
+
+def _find_commit(folder: Path) -> tuple[str | None, bool | None]:
+    """The checkout's commit and whether it was changed; in an image what was noted when it was built."""
+    noted = folder.parent / BUILD_NOTE
+    if noted.is_file():
+        note = json.loads(noted.read_text(encoding="utf-8"))
+        return note["commit"] or None, note["dirty"] == "true" if note["commit"] else None
+    commit = _git(folder, "rev-parse", "HEAD")
+    return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no")) if commit else None
 
 
 def hash_sources(source: Path) -> str:

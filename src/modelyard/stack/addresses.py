@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from modelyard.errors import SecretMissing
+
 DATABASE = "modelyard"
-PORT = 5432  # names the socket's file; nothing listens on the network
+PORT = 5432  # embedded it names the socket's file, and nothing listens on the network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,28 +16,50 @@ class Addresses:
 
     Attributes:
         stack: which kind of stack this is.
-        home: the folder that everything lives in.
+        home: the folder that everything of an embedded stack lives in; None elsewhere.
         tracking_uri: MLflow for programs, e.g. ``http://127.0.0.1:5000``.
         ui_url: MLflow for people, e.g. ``http://localhost:5000``.
-        raw_uri: where raw data is stored by content, a ``file://`` address.
-        person: database role of the operating system's user who asks.
-        database_host: folder of PostgreSQL's Unix socket.
+        raw_uri: where raw data is stored by content, a ``file://`` or ``s3://`` address.
+        person: database role of the person who asks.
+        database_host: folder of PostgreSQL's Unix socket, or its name on the network.
+        secrets: folder with a file ``<role>.password`` for each role that may be used here; None where the operating
+            system says who connects.
     """
 
-    stack: Literal["embedded"] = "embedded"
-    home: Path
+    stack: Literal["embedded", "compose"] = "embedded"
+    home: Path | None = None
     tracking_uri: str
     ui_url: str
     raw_uri: str
     person: str
     database_host: str
+    database_port: int = PORT
+    database: str = DATABASE
+    secrets: Path | None = None
 
-    def dsn(self, role: str) -> str:
-        """How libpq connects to our database as ``role``, e.g. ``trainer`` or ``addresses.person``."""
-        return f"host={_quote(self.database_host)} port={PORT} dbname={DATABASE} user={_quote(role)}"
+    def dsn(self, role: str, *, database: str | None = None) -> str:
+        """How libpq connects to our database as ``role``, e.g. ``trainer`` or ``addresses.person``.
+
+        Raises:
+            SecretMissing: this place has no password of that role.
+        """
+        password = "" if self.secrets is None else f" password={_quote(self.password(role))}"
+        return (
+            f"host={_quote(self.database_host)} port={self.database_port} dbname={_quote(database or self.database)} "
+            f"user={_quote(role)}{password}"
+        )
+
+    def password(self, role: str) -> str:
+        """The password of a role.
+
+        Raises:
+            SecretMissing: this place has none.
+        """
+        assert self.secrets is not None  # noqa: S101  an embedded stack has no passwords
+        return read_secret(self.secrets / f"{role}.password")
 
     def environment(self) -> dict[str, str]:
-        """Variables that let MLflow's client, ``psql`` and Modelyard find this stack."""
+        """Variables that let MLflow's client, ``psql`` and Modelyard find an embedded stack."""
         return {
             "MODELYARD_HOME": str(self.home),
             "MLFLOW_TRACKING_URI": self.tracking_uri,
@@ -45,10 +69,25 @@ class Addresses:
             "NO_PROXY": "localhost,127.0.0.1",
             "no_proxy": "localhost,127.0.0.1",
             "PGHOST": self.database_host,
-            "PGPORT": str(PORT),
-            "PGDATABASE": DATABASE,
+            "PGPORT": str(self.database_port),
+            "PGDATABASE": self.database,
             "PGUSER": self.person,
         }
+
+
+def read_secret(path: Path) -> str:
+    """The one line of a secret's file.
+
+    Raises:
+        SecretMissing: it is not there, cannot be read, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not text:
+        raise SecretMissing(path)
+    return text
 
 
 def _quote(value: str) -> str:

@@ -6,9 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
 
 import psutil
 
@@ -19,6 +17,7 @@ from modelyard.stack.accounts import SERVICE_NAME, find_service_account, get_cal
 from modelyard.stack.addresses import DATABASE
 from modelyard.stack.binaries import find_programs, read_version
 from modelyard.stack.bootstrap import ADMINISTRATOR
+from modelyard.stack.checks import Check
 from modelyard.stack.home import check_home, find_home
 from modelyard.stack.ports import is_taken
 from modelyard.stack.status import read_workers
@@ -29,16 +28,6 @@ _MEMORY_BYTES = 2 * 2**30
 _PROGRAMS = ("mlflow", "uvicorn", "uvloop", "httptools", "psycopg2", "sklearn", "skops")
 # October 2025, before this release was made: an earlier clock is wrong
 _EARLIEST_S = 1_760_000_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: ``fail`` keeps the stack from starting, ``warn`` may surprise; ``remedy`` is empty when ``ok``."""
-
-    name: str
-    state: Literal["ok", "warn", "fail"]
-    found: str
-    remedy: str = ""
 
 
 def run_checks(settings: Settings) -> list[Check]:

@@ -139,7 +139,7 @@ def describe(home: Home, state: State) -> Addresses:
         tracking_uri=f"http://127.0.0.1:{state.mlflow_port}",
         ui_url=f"http://localhost:{state.mlflow_port}",
         raw_uri=home.raw.as_uri(),
-        person=name_person(get_caller()),
+        person=name_person(get_caller().name),
         database_host=state.database_host,
     )
 
@@ -156,7 +156,7 @@ def _start(home: Home, account: Account, settings: Settings, report: Report, tra
         # whoever was before us may have started it, and an older command may have moved on
         if _find_answering(home) is None or not _is_migrated(state):
             server = _start_postgres(home, account, state, report, undo)
-            bootstrap(server, name_person(get_caller()))
+            bootstrap(lambda r, d: server.dsn(role=r, database=d), person=name_person(get_caller().name))
             state.versions["schema"] = _name_schema()
             workers.stop_workers(home)  # they go on with this release, when MLflow is there
             state.save(home.state)

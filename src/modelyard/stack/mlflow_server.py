@@ -161,9 +161,14 @@ def choose_account(service: Account) -> Account:
 
 
 def is_ready(port: int, *, timeout_s: float) -> bool:
+    """Whether the server on 127.0.0.1 answers a call that asks the database."""
+    return answers(f"http://127.0.0.1:{port}", timeout_s=timeout_s)
+
+
+def answers(tracking_uri: str, *, timeout_s: float) -> bool:
     """Whether MLflow answers a call that asks the database; its ``/health`` says yes without one."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search",
+    request = urllib.request.Request(  # noqa: S310  of ours
+        f"{tracking_uri}/api/2.0/mlflow/experiments/search",
         data=json.dumps({"max_results": 1}).encode(),
         headers={"Content-Type": "application/json"},
     )

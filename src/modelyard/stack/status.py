@@ -31,7 +31,7 @@ class Service:
 
     name: str
     running: bool
-    log: Path
+    log: Path | None = None
     pid: int | None = None
     port: int | None = None
     address: str | None = None
@@ -45,18 +45,19 @@ class Status:
     """The stack as it is now.
 
     Attributes:
-        reason: why ``home`` is not the usual folder, or empty.
+        home: the embedded stack's folder.
+        reason: why ``home`` is not the usual folder or why this stack was chosen, or empty.
         versions: service → version that ran last.
         disk_used_bytes: of everything in ``home``.
     """
 
     stack: str = "embedded"
-    home: Path
+    home: Path | None = None
     reason: str
     services: tuple[Service, ...]
     versions: dict[str, str]
-    disk_used_bytes: int
-    disk_free_bytes: int
+    disk_used_bytes: int | None = None
+    disk_free_bytes: int | None = None
 
 
 def read_status(settings: Settings) -> Status:

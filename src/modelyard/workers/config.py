@@ -2,7 +2,7 @@
 
 import os
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 Role = Literal["trainer", "evaluator"]
@@ -18,15 +18,17 @@ class WorkerConfig:
     raw_uri: where raw data is stored by content.
     claim_s: a job is lost to a worker that has not renewed its claim for so many seconds.
     pause_s: seconds between the first attempt that failed and the second; four times that before the third.
+    heartbeat: a file that the worker touches every second while it could begin a job; for a health check.
     """
 
     role: Role
-    dsn: str
+    dsn: str = field(repr=False)  # it may hold a password
     tracking_uri: str
     ui_url: str
     raw_uri: str
     claim_s: float
     pause_s: float
+    heartbeat: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,6 +14,7 @@ from modelyard.workers.config import Role, WorkerConfig
 
 SWEEP_S = 5.0
 _LISTEN_S = 0.5
+_ASK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class PeriodicThread:
         say: Callable[[str], None],
     ) -> None:
         self._config, self._stopping, self._get_ready, self._say = config, stopping, get_ready, say
+        self.answered_at_s = 0.0  # of the monotonic clock: when the database answered last
         self._due_at_s = {item: 0.0 for item in work if config.role in item.roles}
         threading.Thread(target=self._run, name="periodic", daemon=True).start()
 
@@ -67,6 +69,7 @@ class PeriodicThread:
                     connection.execute("LISTEN modelyard_soon")
                     while not self._stopping.is_set():
                         self._do_due(connection)
+                        self.answered_at_s = self._ask(connection)
                         told = list(connection.notifies(timeout=_LISTEN_S, stop_after=1))
                         if any(notice.payload == self._config.role for notice in told):
                             self._get_ready()
@@ -78,6 +81,14 @@ class PeriodicThread:
             except psycopg.Error as error:
                 self._say(f"periodic work failed and is tried again: {' '.join(str(error).split())}")
                 self._stopping.wait(1)
+
+    def _ask(self, connection: Connection) -> float:
+        """When the database answered last; asked at most once a second."""
+        now_s = time.monotonic()
+        if now_s - self.answered_at_s >= _ASK_S:
+            connection.execute("SELECT 1")
+            return time.monotonic()
+        return self.answered_at_s
 
     def _do_due(self, connection: Connection) -> None:
         for item, due_at_s in self._due_at_s.items():

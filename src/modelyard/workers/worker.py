@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NoReturn
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from modelyard.workers.spare import Spare
 _POLL_S = 2.0  # what is due at a moment is told by nobody
 _RECONNECT_S = 1.0
 _STOP_S = 12.0  # for the job's process to end, and for its attempt to be given back
+_ANSWERED_S = 10.0  # a worker whose database is silent for longer shows no sign of life
 _LEAVE_S = 2.0  # for the queue's connections to be closed
 
 
@@ -56,7 +58,8 @@ class _Worker:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         remove_leftovers()
         self._say(f"{name_worker(self._config.role)} waits for jobs")
-        PeriodicThread(self._config, stopping=self._stopping, get_ready=self._get_ready, say=self._say)
+        periodic = PeriodicThread(self._config, stopping=self._stopping, get_ready=self._get_ready, say=self._say)
+        beating = asyncio.create_task(self._beat(periodic))  # kept: a task that nobody holds may vanish
         stopped = asyncio.create_task(stop.wait())
         while not stop.is_set():
             queue = asyncio.create_task(self._work_on_queue())
@@ -70,9 +73,17 @@ class _Worker:
             except (procrastinate.exceptions.ConnectorException, psycopg.Error, OSError) as error:
                 self._say_new(f"the queue does not answer: {' '.join(str(error.__cause__ or error).split())}")
             await asyncio.wait({stopped}, timeout=_RECONNECT_S)
+        beating.cancel()
         self._spare.close()
         self._say("stopped in the middle of a job" if self._busy else "stopped")
         return 1 if self._busy else 0
+
+    async def _beat(self, periodic: PeriodicThread) -> None:
+        """Touch the heartbeat's file while this loop turns and the database answers."""
+        while self._config.heartbeat is not None:
+            if time.monotonic() - periodic.answered_at_s < _ANSWERED_S:
+                Path(self._config.heartbeat).touch()
+            await asyncio.sleep(1)
 
     async def _leave(self, queue: "asyncio.Task[None]") -> None:
         """Wait for the job's process to end, and not long for the queue: it may wait for a database that is away."""

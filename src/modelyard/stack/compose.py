@@ -1,0 +1,156 @@
+"""The Compose stack, seen from one of its containers: the services are elsewhere, and Docker starts and stops them."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+
+from modelyard.errors import InvalidSetting, ModelyardError, ServiceFailed, StackRefused
+from modelyard.settings import ContainerSettings, Settings, find_stack_reason, load_container_settings
+from modelyard.stack.addresses import Addresses
+from modelyard.stack.binaries import find_programs
+from modelyard.stack.bootstrap import name_person
+from modelyard.stack.checks import Check
+from modelyard.stack.home import Report
+from modelyard.stack.mlflow_server import answers
+from modelyard.stack.status import Service, Status
+from modelyard.store.connections import connect
+from modelyard.store.following import count_workers
+from modelyard.store.migrations import check_migrations
+
+_ANSWER_WAIT_S = 5.0
+_NOT_HERE = "this is a container of the stack, which cannot start or stop it; give the command where Docker is: make"
+
+
+def up(settings: Settings, report: Report, *, trainers: int | None = None) -> Addresses:  # noqa: ARG001
+    """Where the services are, if they answer; a container cannot start them.
+
+    Raises:
+        ServiceFailed: one does not answer.
+        StackRefused: a number of trainers was asked for.
+    """
+    if trainers is not None:
+        raise StackRefused(f"{_NOT_HERE} up TRAINERS={trainers}")
+    addresses = describe(_load())
+    for service in _list_services(addresses):
+        if not service.running and service.name in ("postgres", "mlflow"):
+            raise ServiceFailed(
+                f"{service.name} does not answer at {service.address}; make up starts it, make logs shows why"
+            )
+    return addresses
+
+
+def down(settings: Settings, report: Report = print) -> bool:  # noqa: ARG001
+    """Never from here.
+
+    Raises:
+        StackRefused: always.
+    """
+    raise StackRefused(f"{_NOT_HERE} down")
+
+
+def find_running(settings: Settings) -> Addresses | None:
+    """Where PostgreSQL and MLflow are if both answer now, else None."""
+    try:
+        return up(settings, lambda _: None)
+    except ServiceFailed:
+        return None
+
+
+def find_addresses(settings: Settings) -> Addresses | None:  # noqa: ARG001
+    """Where PostgreSQL and MLflow are, whether or not they answer."""
+    return describe(_load())
+
+
+def status(settings: Settings) -> Status:  # noqa: ARG001
+    """Which services answer, and how many workers are connected."""
+    services = _list_services(describe(_load()))
+    return Status(stack="compose", reason=find_stack_reason(), services=tuple(services), versions={})
+
+
+def psql_path(settings: Settings) -> Path:  # noqa: ARG001
+    """The program ``psql``.
+
+    Raises:
+        ServiceFailed: this image has none.
+    """
+    return find_programs() / "psql"
+
+
+def run_checks(settings: Settings) -> list[Check]:  # noqa: ARG001
+    """What keeps the stack from working, as far as this container sees it; changes nothing."""
+    container = _load()
+    addresses = describe(container)
+    checks = []
+    for service in _list_services(addresses):
+        if service.running:
+            checks.append(Check(service.name, "ok", f"answers: {service.address}"))
+        else:
+            found = f"does not answer: {service.address}"
+            checks.append(Check(service.name, "fail", found, "make up; make logs shows why"))
+    checks.append(_check_database(addresses))
+    return checks
+
+
+def describe(container: ContainerSettings) -> Addresses:
+    """The addresses of the services that a container was told of."""
+    return Addresses(
+        stack="compose",
+        tracking_uri=container.tracking_uri,
+        ui_url=container.ui_url,
+        raw_uri=f"s3://{container.bucket}/raw",
+        person=name_person(container.person),
+        database_host=container.database_host,
+        database_port=container.database_port,
+        database=container.database,
+        secrets=container.secrets,
+    )
+
+
+def _load() -> ContainerSettings:
+    found = load_container_settings()
+    if found is None:
+        raise InvalidSetting("MODELYARD_DATABASE_HOST is not set; this works in a container of the stack only")
+    return found
+
+
+def _list_services(addresses: Addresses) -> Iterator[Service]:
+    where = f"{addresses.database_host}:{addresses.database_port}"
+    nb_workers: dict[str, int] = {}
+    try:
+        with connect(addresses.dsn(addresses.person), connect_timeout_s=int(_ANSWER_WAIT_S)) as connection:
+            nb_workers = {role: count_workers(connection, role=role) for role in ("trainer", "evaluator")}
+        yield Service(name="postgres", running=True, address=where)
+    except (ServiceFailed, psycopg.Error):
+        yield Service(name="postgres", running=False, address=where)
+    running = answers(addresses.tracking_uri, timeout_s=_ANSWER_WAIT_S)
+    yield Service(name="mlflow", running=running, address=addresses.ui_url)
+    store = _load().s3_endpoint
+    yield Service(name="minio", running=_store_answers(store), address=store)
+    for role, nb in nb_workers.items():
+        yield Service(name=role, running=nb > 0, address=f"{nb} connected")
+
+
+def _store_answers(endpoint: str) -> bool:
+    """Whether anything speaks HTTP there: an object store refuses whoever does not sign, which is an answer."""
+    try:
+        urllib.request.urlopen(endpoint, timeout=_ANSWER_WAIT_S).close()  # noqa: S310  of ours
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _check_database(addresses: Addresses) -> Check:
+    try:
+        migrations = check_migrations(addresses.dsn(addresses.person))
+    except (ModelyardError, psycopg.Error) as error:
+        found, _, remedy = " ".join(str(error).split()).partition("; ")
+        return Check("database", "fail", found, remedy or "make up")
+    if migrations.current:
+        return Check("database", "ok", f"{len(migrations.applied)} migrations applied, none pending")
+    names = json.dumps([*migrations.pending, *migrations.edited, *migrations.newer])
+    return Check("database", "fail", f"not as this release needs it: {names}", "make up applies what is pending")

@@ -1,0 +1,32 @@
+"""The stack that commands work on: in a container of the Compose stack that one, else the embedded one."""
+
+from pathlib import Path
+from typing import Protocol
+
+from modelyard.settings import Settings, load_container_settings
+from modelyard.stack.addresses import Addresses
+from modelyard.stack.home import Report
+from modelyard.stack.status import Status
+
+
+class Stack(Protocol):
+    """What the modules ``compose`` and ``embedded`` both offer; they say what each does and raises."""
+
+    def up(self, settings: Settings, report: Report, *, trainers: int | None = None) -> Addresses: ...
+
+    def down(self, settings: Settings, report: Report = print) -> bool: ...
+
+    def find_running(self, settings: Settings) -> Addresses | None: ...
+
+    def find_addresses(self, settings: Settings) -> Addresses | None: ...
+
+    def status(self, settings: Settings) -> Status: ...
+
+    def psql_path(self, settings: Settings) -> Path: ...
+
+
+def get_stack() -> Stack:
+    """The stack for this process."""
+    from modelyard.stack import compose, embedded
+
+    return embedded if load_container_settings() is None else compose

@@ -1,0 +1,129 @@
+"""What the Compose stack needs before it works: roles, tables, MLflow's tables, the bucket and its users."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from modelyard.errors import ServiceFailed
+from modelyard.settings import ContainerSettings
+from modelyard.stack.addresses import Addresses, read_secret
+from modelyard.stack.bootstrap import ADMINISTRATOR, SUPERUSER, bootstrap, name_person
+from modelyard.stack.mlflow_server import ROLE as MLFLOW
+from modelyard.stack.object_store import prepare_object_store
+from modelyard.stack.secrets import list_secrets, read_s3_credentials
+
+_GIVEN = Path("/run/secrets")  # where Docker puts secrets that somebody gives
+_UPGRADE_WAIT_S = 1800.0
+_LOCK = "SELECT pg_advisory_lock(hashtextextended('modelyard mlflow tables', 0))"
+
+
+def provision(settings: ContainerSettings, report: Callable[[str], None]) -> None:
+    """Prepare PostgreSQL, MLflow's tables and the object store; does nothing twice, and is safe twice at once.
+
+    The secrets of every service lie under ``settings.secrets``, in a folder for each.
+
+    Raises:
+        SecretMissing: a secret is not there or damaged.
+        ServiceFailed: PostgreSQL, MLflow's upgrade or the object store refused something.
+        MigrationRefused: the database was made by a newer release.
+    """
+    person = name_person(settings.person)
+    secrets = list_secrets(person)
+    by_role = {secret.role: secret.path(settings.secrets).parent for secret in secrets if secret.role}
+
+    def dsn(role: str, database: str) -> str:
+        return _addresses(settings, by_role[role]).dsn(role, database=database)
+
+    report(f"preparing PostgreSQL at {settings.database_host}")
+    owner = settings.database_owner
+    if owner:
+        by_role[owner] = _GIVEN
+    passwords = {role: read_secret(folder / f"{role}.password") for role, folder in by_role.items()}
+    for role in (owner, ADMINISTRATOR) if owner else (SUPERUSER,):
+        passwords.pop(role, None)  # whoever sets passwords has one already
+    _refuse_wrong_password(dsn(owner or SUPERUSER, settings.database if owner else "postgres"), owner or SUPERUSER)
+    bootstrap(dsn, person=person, passwords=passwords, database=settings.database, owner=owner)
+    upgrade_mlflow(
+        dsn(owner or ADMINISTRATOR, settings.database),
+        backend=f"postgresql+psycopg2://{MLFLOW}@{settings.database_host}:{settings.database_port}/{settings.database}",
+        password=passwords[MLFLOW],
+        report=report,
+    )
+    report(f"preparing the bucket {settings.bucket} at {settings.s3_endpoint}")
+    minio = settings.secrets / "minio"
+    prepare_object_store(
+        endpoint=settings.s3_endpoint,
+        bucket=settings.bucket,
+        root=(read_secret(minio / "root_user"), read_secret(minio / "root_password")) if settings.s3_admin else None,
+        users={
+            s.s3_user: read_s3_credentials(settings.s3_credentials or s.path(settings.secrets))
+            for s in secrets
+            if s.s3_user
+        },
+        report=report,
+    )
+    report("everything is prepared")
+
+
+def upgrade_mlflow(dsn: str, *, backend: str, password: str, report: Callable[[str], None]) -> None:
+    """Make MLflow's tables, or bring them up to the installed version; what was done is a comment on their schema.
+
+    Two upgrades at once would break each other, so the second waits.
+
+    Raises:
+        ServiceFailed: with the end of MLflow's message.
+    """
+    installed = f"tables of MLflow {version('mlflow')}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(_LOCK)
+        found = connection.execute("SELECT obj_description('mlflow'::regnamespace, 'pg_namespace')").fetchone()
+        if found == (installed,):
+            return
+        report("preparing MLflow's tables")
+        done = subprocess.run(
+            [sys.executable, "-m", "mlflow", "db", "upgrade", backend],
+            env={**os.environ, "PGPASSWORD": password, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+            capture_output=True,
+            text=True,
+            timeout=_UPGRADE_WAIT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            reason = " | ".join(done.stderr.strip().splitlines()[-3:])
+            raise ServiceFailed(f"MLflow's tables could not be upgraded: {reason}")
+        with connection.transaction():
+            connection.execute("SET LOCAL ROLE mlflow_owner")
+            connection.execute(sql.SQL("COMMENT ON SCHEMA mlflow IS {}").format(sql.Literal(installed)))
+
+
+def _addresses(settings: ContainerSettings, secrets: Path) -> Addresses:
+    return Addresses(
+        stack="compose",
+        tracking_uri=settings.tracking_uri,
+        ui_url=settings.ui_url,
+        raw_uri=f"s3://{settings.bucket}/raw",
+        person=name_person(settings.person),
+        database_host=settings.database_host,
+        database_port=settings.database_port,
+        database=settings.database,
+        secrets=secrets,
+    )
+
+
+def _refuse_wrong_password(dsn: str, role: str) -> None:
+    try:
+        psycopg.connect(dsn, connect_timeout=10).close()
+    except psycopg.OperationalError as error:
+        if "password authentication failed" not in str(error):
+            raise ServiceFailed(f"PostgreSQL cannot be reached: {' '.join(str(error).split())}") from None
+        raise ServiceFailed(
+            f"PostgreSQL does not take the password in the secret of {role}: its data is older than the secret. Let it "
+            f"have this one: docker compose exec postgres sh -c "
+            f"""'psql -U {role} -c "ALTER ROLE {role} PASSWORD \\x27$(cat /secrets/{role}.password)\\x27"'"""
+        ) from None

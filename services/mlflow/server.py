@@ -1,0 +1,34 @@
+"""Starts MLflow's server, with the flags that the embedded stack uses too.
+
+The password goes from its file into another that only this user may read, as libpq wants it: it is in no argument and
+in no variable.
+"""
+
+import os
+from pathlib import Path
+
+PASSWORDS = Path(os.environ["TMPDIR"], "pgpass")
+
+
+def main() -> None:
+    """Become the server."""
+    environment = os.environ
+    user, host = environment.get("MODELYARD_DATABASE_USER", "mlflow"), environment["MODELYARD_DATABASE_HOST"]
+    port, database = (
+        environment.get("MODELYARD_DATABASE_PORT", "5432"),
+        environment.get("MODELYARD_DATABASE", "modelyard"),
+    )
+    password = Path(environment["MODELYARD_SECRETS"], f"{user}.password").read_text(encoding="ascii").strip()
+    PASSWORDS.unlink(missing_ok=True)
+    PASSWORDS.touch(mode=0o600)
+    PASSWORDS.write_text("*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n", encoding="ascii")
+    command = ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "2"]  # noqa: S104
+    command += ["--backend-store-uri", f"postgresql+psycopg2://{user}@{host}:{port}/{database}"]
+    # clients read and write the object store themselves; the server only shows what is in it
+    command += ["--no-serve-artifacts", "--default-artifact-root", environment["MODELYARD_ARTIFACT_ROOT"]]
+    # with several workers uvicorn's own loop answers each call 44 ms late
+    command += ["--uvicorn-opts", "--loop uvloop --http httptools --log-level warning"]
+    os.execvpe(command[0], command, {**environment, "PGPASSFILE": str(PASSWORDS)})  # noqa: S606
+
+
+main()

@@ -15,7 +15,7 @@ ModelyardError                    exit code 1
 │   ├── StackNotRunning
 │   ├── SecretMissing             a service's password or key is not there or damaged
 │   ├── MigrationRefused          an edited or unknown applied migration
-│   └── ServiceFailed             PostgreSQL or MLflow did not start or answer
+│   └── ServiceFailed             PostgreSQL, MLflow or the object store did not start or answer
 ├── DownloadFailed
 ├── ContractNotMet
 ├── ContentMismatch               bytes are not those that were recorded
@@ -23,7 +23,7 @@ ModelyardError                    exit code 1
 ├── RecordNotFound                a row that was asked for is not in the database
 ├── RecordConflict                something else is recorded under this key
 ├── PolicyVersionRefused          a policy does not take this model version
-├── RecordLost                    MLflow no longer has what the database names
+├── RecordLost                    MLflow or the raw store no longer has what the database names
 ├── WorkHeld                      exit code 2: another process does this very work now
 ├── JobRefused                    exit code 2: a job cannot be cancelled or tried again as it is
 ├── JobFailed                     a job that was followed has failed or was cancelled
@@ -127,7 +127,7 @@ class SecretMissing(StackRefused):
 
     def __init__(self, path: Path, *, hint: str = "") -> None:
         self.path = path
-        remedy = hint or "remove the file and start the stack again: the service secrets makes what is missing"
+        remedy = hint or "remove the file, then make down and make up: the service secrets makes what is missing"
         super().__init__(f"the secret {path} is missing, empty or damaged; {remedy}")
 
 
@@ -136,7 +136,7 @@ class MigrationRefused(StackRefused):
 
 
 class ServiceFailed(StackRefused):
-    """PostgreSQL or MLflow did not start, or does not answer."""
+    """PostgreSQL, MLflow or the object store did not start, does not answer, or refuses."""
 
 
 class DownloadFailed(ModelyardError):
@@ -179,7 +179,7 @@ class PolicyVersionRefused(ModelyardError):
 
 
 class RecordLost(ModelyardError):
-    """MLflow no longer has what the database names."""
+    """MLflow or the raw store no longer has what the database names."""
 
 
 class WorkHeld(ModelyardError):

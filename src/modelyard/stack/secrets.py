@@ -111,7 +111,7 @@ def _make(secret: Secret, path: Path) -> bool:
 def _is_there(secret: Secret, path: Path) -> bool:
     if not path.exists():
         return False
-    again = f"docker compose run --rm --no-deps --entrypoint rm secrets -f {path}; then start the stack again"
+    again = f"docker compose run --rm --no-deps --entrypoint rm secrets -f {path}; then make down and make up"
     try:
         if secret.s3_user:
             read_s3_credentials(path)

@@ -1,4 +1,4 @@
-# Modelyard: `make` lists what there is. Everything below needs make and Python 3.11 to 3.13 only.
+# Modelyard: `make` lists what there is. The stack needs Docker, or else Python 3.11 to 3.13; tests need Python.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
@@ -8,12 +8,16 @@ BIN := $(VENV)/bin
 LOCKED := requirements/runtime.txt
 LOCKED_DEV := requirements/dev.txt
 
+# Chooses where the services run, in containers or embedded, and gives the command there.
+LAUNCH = sh infra/launch.sh
+
 # What `make train` hands on goes through the environment, so that no quote or blank in it means anything to the shell.
 export WORKLOAD DATA MODEL_TYPE PARAMS CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL
+export SERVICE TAIL FOLLOW AIRGAP VOLUMES YES
 HOW = $${INLINE:+--inline} $${NO_WAIT:+--no-wait}
-PROCESS = $(BIN)/modelyard process "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${PARAMS:+--params "$$PARAMS"} \
+PROCESS = $(LAUNCH) process "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${PARAMS:+--params "$$PARAMS"} \
 	$${CONFIG:+--config "$$CONFIG"} $(HOW)
-TRAIN = $(BIN)/modelyard train "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} \
+TRAIN = $(LAUNCH) train "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} \
 	$${PARAMS:+--params "$$PARAMS"} $${CONFIG:+--config "$$CONFIG"} \
 	$${RUN_NAME:+--run-name "$$RUN_NAME"} $${EXPERIMENT_NAME:+--experiment-name "$$EXPERIMENT_NAME"} $(HOW)
 
@@ -21,40 +25,54 @@ ifdef STACK
 export MODELYARD_STACK := $(STACK)
 endif
 
-.PHONY: help train process jobs up down status env psql doctor test test-fast check format lock wheel clean
+.PHONY: help train process jobs up down status env psql doctor urls logs ps images test test-fast check format lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make train WORKLOAD= DATA=/any/file MODEL_TYPE= PARAMS='max_depth=6 learning_rate=0.1' CONFIG= RUN_NAME= EXPERIMENT_NAME="
 	@echo "  make train NO_WAIT=1 (queue it and return)   make train INLINE=1 (without the queue)   make up TRAINERS=2"
+	@echo "  make up STACK=compose (Docker) or STACK=embedded (Python); without it what is here decides, and is told"
+	@echo "  make logs SERVICE=trainer FOLLOW=1   make images AIRGAP=1 (without a registry)   make clean VOLUMES=1 (all that is stored)"
 
-train: $(VENV)/runtime.stamp ## train and evaluate a workload, from raw data to a policy version
+train: ## train and evaluate a workload, from raw data to a policy version
 	@$(TRAIN)
 
-process: $(VENV)/runtime.stamp ## make a workload's dataset and log it, without training
+process: ## make a workload's dataset and log it, without training
 	@$(PROCESS)
 
-jobs: $(VENV)/runtime.stamp ## what waits, runs and has ended
-	@$(BIN)/modelyard jobs list
+jobs: ## what waits, runs and has ended
+	@$(LAUNCH) jobs list
 
-up: $(VENV)/runtime.stamp ## start PostgreSQL, MLflow, a trainer and an evaluator
-	@$(BIN)/modelyard up $${TRAINERS:+--trainers "$$TRAINERS"}
+up: ## start PostgreSQL, MLflow, a trainer and an evaluator
+	@$(LAUNCH) up $${TRAINERS:+--trainers "$$TRAINERS"}
 
-down: $(VENV)/runtime.stamp ## stop them; nothing is lost
-	@$(BIN)/modelyard down
+down: ## stop them; nothing is lost
+	@$(LAUNCH) down
 
-status: $(VENV)/runtime.stamp ## what runs, where, and how much memory it takes
-	@$(BIN)/modelyard status
+status: ## what runs, where, and how much memory it takes
+	@$(LAUNCH) status
 
-env: $(VENV)/runtime.stamp ## settings for a notebook: eval "$(make -s env)"
-	@$(BIN)/modelyard env
+env: ## settings for a notebook: eval "$(make -s env)"
+	@$(LAUNCH) env
 
-psql: $(VENV)/runtime.stamp ## a prompt on the database; SQL='select …' prints the bare rows
-	@$(BIN)/modelyard psql $${SQL:+--sql "$$SQL"}
+psql: ## a prompt on the database; SQL='select …' prints the bare rows
+	@$(LAUNCH) psql $${SQL:+--sql "$$SQL"}
 
-doctor: $(VENV)/runtime.stamp ## check the surroundings and say what is wrong
-	@$(BIN)/modelyard doctor
+doctor: ## check the surroundings and say what is wrong
+	@$(LAUNCH) doctor
+
+urls: ## where MLflow and the object store are, and how to read each password
+	@$(LAUNCH) urls
+
+logs: ## the services' last lines; SERVICE= FOLLOW=1 TAIL=1000
+	@$(LAUNCH) logs $${FOLLOW:+--follow} $${SERVICE:+"$$SERVICE"}
+
+ps: ## the stack's containers
+	@$(LAUNCH) ps
+
+images: ## build the stack's images; AIRGAP=1 without a registry
+	@$(LAUNCH) images
 
 test: $(VENV)/dev.stamp ## the whole test suite
 	@$(BIN)/python -m pytest
@@ -78,8 +96,8 @@ wheel: $(VENV)/dev.stamp ## build the wheel into dist/
 lock: $(VENV)/dev.stamp ## renew the hashed locks
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" sh requirements/lock.sh
 
-clean: ## remove the virtual environment and the caches (never the stack's folder)
-	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the virtual environment and the caches; VOLUMES=1 also all that the containers' stack stores
+	@$(LAUNCH) clean
 
 $(VENV)/runtime.stamp: $(LOCKED) pyproject.toml
 	@sh requirements/install.sh $(VENV) $(LOCKED)

@@ -91,7 +91,7 @@ def normal_user():
 def test_make_train_works_for_a_normal_user_in_a_fresh_clone(clone, normal_user):
     if normal_user is not None:
         subprocess.run(["chown", "-R", normal_user, str(clone)], check=True)
-    settings = {"MODELYARD_MLFLOW_PORT": str(free_port()), "https_proxy": ""}
+    settings = {"MODELYARD_MLFLOW_PORT": str(free_port()), "https_proxy": "", "MODELYARD_STACK": "embedded"}
     try:
         trained = run(["make", "train", f"PYTHON={SYSTEM_PYTHON}"], cwd=clone, user=normal_user, **settings)
         assert trained.returncode == 0, trained.stdout + trained.stderr
@@ -108,6 +108,54 @@ def test_make_train_works_for_a_normal_user_in_a_fresh_clone(clone, normal_user)
         down = run(["make", "down"], cwd=clone, user=normal_user, **settings)
     assert down.returncode == 0, down.stdout + down.stderr
     assert list_commands(clone) == []
+
+
+@pytest.fixture
+def without_python(tmp_path):
+    """A PATH with every program of the machine but Python."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+        for program in Path(folder).iterdir():
+            if not program.name.startswith(("python", "pip")) and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    return str(programs)
+
+
+def test_make_train_needs_docker_and_make_and_no_python_and_trains_an_edited_workload(
+    engine, clone, without_python, tmp_path
+):
+    data = tmp_path / "made up houses.csv"  # a blank in its name, and the caller's alone
+    sample = [sys.executable, "-c", "import sys; from pathlib import Path; from modelyard.workloads import "]
+    sample[-1] += "california_housing as w; w.sample(Path(sys.argv[1]))[0].rename(sys.argv[2])"
+    subprocess.run([*sample, str(tmp_path), str(data)], check=True)
+    settings = {name: value for name, value in os.environ.items() if name.startswith(("MODELYARD_", "GO", "DOCKER_"))}
+    settings |= {
+        "PATH": without_python,
+        "COMPOSE_PROJECT_NAME": f"modelyard-clone-{os.getpid()}",
+        "MODELYARD_TAG": f"clone-{os.getpid()}",
+        "MODELYARD_MLFLOW_PORT": str(free_port()),
+        "MODELYARD_S3_PORT": str(free_port()),
+        "MODELYARD_CONSOLE_PORT": str(free_port()),
+    }
+    workload = clone / "src/modelyard/workloads/california_housing.py"
+    try:
+        trained = run(["make", "train", f"DATA={data}"], cwd=clone, **settings)
+        assert trained.returncode == 0, trained.stdout + trained.stderr
+        assert "stack    compose: a Docker engine answers" in trained.stdout
+        assert "PASSED on the test rows" in trained.stdout
+        assert not (clone / ".venv").exists()
+        workload.write_text(workload.read_text() + "\n# edited\n")
+        again = run(["make", "train", f"DATA={data}"], cwd=clone, **settings)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert "california_housing_policy version 2, stage candidate" in again.stdout
+        sources = "SQL=select count(distinct code_version ->> 'workload_sha256') from exp.model_versions"
+        assert run(["make", "-s", "psql", sources], cwd=clone, **settings).stdout == "2\n"
+    finally:
+        down = run(["sh", "-c", "docker compose --profile cli down --volumes --remove-orphans"], cwd=clone, **settings)
+        images = ["sh", "-c", f"docker images -q 'modelyard/*:{settings['MODELYARD_TAG']}' | sort -u | xargs docker rmi -f"]
+        run(images, cwd=clone, **settings)
+    assert down.returncode == 0, down.stdout + down.stderr
 
 
 def test_a_wheel_in_an_empty_environment_trains_on_the_sample(tmp_path):
@@ -157,7 +205,7 @@ def test_a_python_that_cannot_do_it_is_named_before_anything_is_made(clone, tmp_
     python = tmp_path / "python3"
     python.write_text(f"#!/bin/sh\n{answers}\n")
     python.chmod(0o755)
-    refused = run(["make", "train", f"PYTHON={python}"], cwd=clone)
+    refused = run(["make", "train", f"PYTHON={python}"], cwd=clone, MODELYARD_STACK="embedded")
     assert refused.returncode == 2
     assert said in refused.stderr
     assert not (clone / ".venv").exists()

@@ -2,7 +2,6 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from modelyard.stack.accounts import Account
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.bootstrap import name_person
 

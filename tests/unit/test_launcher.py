@@ -1,0 +1,150 @@
+"""The launcher where no engine is needed: what it chooses, and what it hands on."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+Launch = Callable[..., subprocess.CompletedProcess[str]]
+
+DENIED = "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1"
+AWAY = "echo 'Cannot connect to the Docker daemon at unix:///run/none.sock.' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("docker", "settings", "chosen"),
+    [
+        ({}, {}, "compose: a Docker engine answers (26.1.5)"),
+        (None, {}, "embedded: Docker is not installed"),
+        ({"version --format*": AWAY}, {}, "embedded: no Docker engine answers (Cannot connect"),
+        ({"version --format*": DENIED}, {}, "embedded: the Docker engine does not let"),
+        ({}, {"MODELYARD_HOME": "/some/where"}, "embedded: MODELYARD_HOME names its folder"),
+        ({}, {"MODELYARD_HOME": "/some/where", "STACK": "compose"}, "compose: named by MODELYARD_STACK"),
+        ({}, {"MODELYARD_STACK": "embedded"}, "embedded: named by MODELYARD_STACK"),
+        (None, {"MODELYARD_STACK": "compose"}, "compose: named by MODELYARD_STACK"),
+    ],
+)
+def test_the_stack_follows_what_is_named_and_what_answers_and_says_why(
+    launch: Launch, docker: dict[str, str] | None, settings: dict[str, str], chosen: str
+) -> None:
+    which = launch("which", docker=docker, **settings)
+    assert which.returncode == 0, which.stderr
+    assert which.stdout.startswith(chosen)
+
+
+def test_settings_in_dot_env_count_and_are_never_run(launch: Launch, clone: Path) -> None:
+    (clone / ".env").write_text("MODELYARD_HOME='/my data' # mine\r\n")
+    assert launch("which").stdout == "embedded: MODELYARD_HOME names its folder\n"
+    (clone / ".env").write_text(
+        "MODELYARD_STACK=compose\nMODELYARD_HOME=\nexport MODELYARD_STACK = embedded # the last\n"
+    )
+    assert launch("which").stdout == "embedded: named by MODELYARD_STACK\n"
+    assert launch("which", MODELYARD_STACK="compose").stdout == "compose: named by MODELYARD_STACK\n"
+    (clone / ".env").write_text("MODELYARD_STACK=$(touch was-run)\n")
+    refused = launch("which")
+    assert refused.returncode == 2
+    assert "'$(touch was-run)' is no stack; choose auto, compose or embedded" in refused.stderr
+    assert not (clone / "was-run").exists()
+
+
+def test_a_command_in_a_container_gets_its_arguments_and_files_as_they_were_given(launch: Launch, clone: Path) -> None:
+    data, config = clone / "a 'b\".csv", clone / "small.yaml"
+    for path in (data, clone / f"{data.name}.dvc", config):
+        path.write_text("x")
+    params = "name='a b' other=$HOME"
+    docker = {"compose *run *": 'for word in "$@"; do echo "<$word>"; done; exit 3'}
+    words = ("train", "w", "--data", f"./{data.name}", "--params", params, "--config=small.yaml", "--config", "named")
+    done = launch(*words, docker=docker)
+    assert done.returncode == 3, "the command's own exit code"
+    handed = [line[1:-1] for line in done.stdout.splitlines()]
+    assert handed[handed.index("cli") + 1 :] == [
+        *("train", "w", "--data", str(data), "--params", params, f"--config={config}", "--config", "named")
+    ]
+    mounted = [after for word, after in pairwise(handed) if word == "--volume"]
+    assert mounted == [f"{data}:{data}:ro", f"{data}.dvc:{data}.dvc:ro", f"{config}:{config}:ro"]
+    caller = f"{os.getuid()}:{os.getgid()}" if os.getuid() else "10001:10001"
+    assert handed[handed.index("--user") + 1] == caller, "whoever calls, but never root"
+
+
+def test_data_that_is_not_there_is_left_to_the_command_to_refuse(launch: Launch) -> None:
+    docker = {"compose *run *": 'echo "$*"; exit 2'}
+    done = launch("process", "w", "--data", "no/such file", docker=docker)
+    assert done.stdout.endswith("cli process w --data no/such file\n")
+    assert "--volume" not in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="any other caller may read in a container what is readable here")
+def test_a_file_that_root_alone_may_read_is_refused_by_name(launch: Launch, clone: Path) -> None:
+    (clone / "mine.csv").write_text("x")
+    (clone / "mine.csv").chmod(0o600)
+    refused = launch("process", "w", "--data", "mine.csv")
+    assert refused.returncode == 2
+    assert f"{clone}/mine.csv can be read by root alone, and no container runs as root; chmod o+r it" in refused.stderr
+
+
+def test_a_file_that_docker_cannot_mount_is_refused_by_name(launch: Launch, clone: Path) -> None:
+    (clone / "a:b.csv").write_text("x")
+    refused = launch("process", "w", "--data", "a:b.csv")
+    assert refused.returncode == 2
+    assert "a:b.csv: a path with a colon cannot be handed into a container; rename it" in refused.stderr
+
+
+def test_make_hands_blanks_quotes_and_dollars_on_to_the_embedded_stack(launch: Launch, clone: Path) -> None:
+    command = clone / ".venv/bin/modelyard"
+    command.parent.mkdir(parents=True)
+    command.write_text(
+        '#!/bin/sh\necho "$MODELYARD_STACK: $MODELYARD_STACK_WHY"; for word in "$@"; do echo "<$word>"; done\n'
+    )
+    command.chmod(0o755)
+    (clone / ".venv/runtime.stamp").touch()
+    done = launch("make", "-s", "train", "DATA=a 'b' \"c\"", "PARAMS=x=`id`", "RUN_NAME=$$HOME", "STACK=embedded")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "embedded: named by MODELYARD_STACK",
+        *("<train>", "<california_housing>", "<--data>", "<a 'b' \"c\">", "<--params>", "<x=`id`>"),
+        *("<--run-name>", "<$HOME>"),
+    ]
+
+
+def test_make_shows_what_it_would_do_without_a_value_in_the_shells_text(launch: Launch) -> None:
+    shown = launch("make", "-n", "train", "DATA=a b; id", docker=None)
+    assert '--data "$DATA"' in shown.stdout
+    assert "a b; id" not in shown.stdout
+
+
+def test_volumes_are_removed_only_when_somebody_says_so(
+    launch: Launch, clone: Path, asked: Callable[[], list[str]]
+) -> None:
+    (clone / ".venv").mkdir()
+    docker = {"volume ls *": "echo trial_postgres-data"}
+    refused = launch("make", "clean", "VOLUMES=1", docker=docker)
+    assert refused.returncode == 2
+    assert "trial_postgres-data" in refused.stderr
+    assert "nothing was removed" in refused.stderr
+    assert (clone / ".venv").exists()
+    assert not any("down" in words or " rm " in words for words in asked())
+    removed = launch("make", "clean", "VOLUMES=1", "YES=1", docker=docker)
+    assert removed.returncode == 0, removed.stderr
+    assert "compose --profile cli down --remove-orphans --volumes" in asked()
+    assert not (clone / ".venv").exists()
+
+
+def test_what_needs_a_running_stack_says_how_to_start_it(launch: Launch) -> None:
+    for command, code in (("jobs", 2), ("psql", 2), ("env", 2), ("status", 1)):
+        refused = launch(command)
+        assert refused.returncode == code
+        assert refused.stderr == "modelyard: the stack is not running; start it with make up\n"
+        assert refused.stdout == ""
+
+
+def test_addresses_and_settings_show_no_password(launch: Launch) -> None:
+    running = {"ps --all *State*": "echo running", "compose *run *": "echo a-secret"}
+    printed = launch("env", docker=running).stdout + launch("urls", docker=running).stdout
+    assert "a-secret" not in printed
+    assert "export MLFLOW_TRACKING_URI='http://127.0.0.1:" in printed
+    assert "sign in as notebook" in printed
+    text = 'eval "$(sh infra/launch.sh env)"; echo "$AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY"'
+    assert launch("sh", "-c", text, docker=running).stdout == "a-secret a-secret\n"

@@ -47,7 +47,8 @@ def provision(settings: ContainerSettings, report: Callable[[str], None]) -> Non
     passwords = {role: read_secret(folder / f"{role}.password") for role, folder in by_role.items()}
     for role in (owner, ADMINISTRATOR) if owner else (SUPERUSER,):
         passwords.pop(role, None)  # whoever sets passwords has one already
-    _refuse_wrong_password(dsn(owner or SUPERUSER, settings.database if owner else "postgres"), owner or SUPERUSER)
+    first = dsn(owner, settings.database) if owner else dsn(SUPERUSER, "postgres")
+    _refuse_wrong_password(first, owner or SUPERUSER, ours=owner is None)
     bootstrap(dsn, person=person, passwords=passwords, database=settings.database, owner=owner)
     upgrade_mlflow(
         dsn(owner or ADMINISTRATOR, settings.database),
@@ -116,14 +117,14 @@ def _addresses(settings: ContainerSettings, secrets: Path) -> Addresses:
     )
 
 
-def _refuse_wrong_password(dsn: str, role: str) -> None:
+def _refuse_wrong_password(dsn: str, role: str, *, ours: bool) -> None:
     try:
         psycopg.connect(dsn, connect_timeout=10).close()
     except psycopg.OperationalError as error:
         if "password authentication failed" not in str(error):
             raise ServiceFailed(f"PostgreSQL cannot be reached: {' '.join(str(error).split())}") from None
-        raise ServiceFailed(
-            f"PostgreSQL does not take the password in the secret of {role}: its data is older than the secret. Let it "
-            f"have this one: docker compose exec postgres sh -c "
-            f"""'psql -U {role} -c "ALTER ROLE {role} PASSWORD \\x27$(cat /secrets/{role}.password)\\x27"'"""
-        ) from None
+        remedy = "name the file that holds it with MODELYARD_DATABASE_OWNER_PASSWORD_FILE"
+        if ours:
+            change = f"""psql -U {role} -c \\"ALTER ROLE {role} PASSWORD '\\$(cat /secrets/{role}.password)'\\\""""
+            remedy = f'its data is older than the secret; let it have this one: docker compose exec postgres sh -c "{change}"'
+        raise ServiceFailed(f"PostgreSQL does not take the password of {role}; {remedy}") from None

@@ -9,7 +9,7 @@ from modelyard.cli.following import JobFollower
 from modelyard.cli.outcome import OutcomePrinter
 from modelyard.cli.output import StepProgress
 from modelyard.cli.worker import build_config
-from modelyard.errors import JobFailed, WorkHeld
+from modelyard.errors import BadInput, JobFailed, SecretMissing, WorkHeld
 from modelyard.pipeline.raw import HashedData, RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import JobStarted
@@ -41,7 +41,13 @@ class Submission:
     def submit(
         self, kind: Literal["train", "process"], request: TrainingRequest, hashed: HashedData, *, inline: bool
     ) -> None:
-        """Store the raw data by content, and record the job; the same request again is the job that is unfinished."""
+        """Store the raw data by content, and record the job; the same request again is the job that is unfinished.
+
+        Raises:
+            BadInput: it is to be done here, where the trainer's and the evaluator's secrets are not.
+        """
+        if inline:
+            self._check_roles()
         self._raw = store_raw(hashed, raw_uri=self._addresses.raw_uri)
         self._printer(self._raw)
         arguments = request.arguments(self._raw)
@@ -50,6 +56,16 @@ class Submission:
             self.job_id = jobs.submit_job(connection, kind=kind, arguments=arguments, job_id=asked, inline=inline)
         if self.job_id != asked:
             self._console.print(f"job      {self.job_id} is the same request and has not ended; going on with it")
+
+    def _check_roles(self) -> None:
+        try:
+            for role in ("trainer", "evaluator"):
+                self._addresses.dsn(role)
+        except SecretMissing:
+            raise BadInput(
+                "--inline works as trainer and as evaluator, and this container has the secrets of neither; leave it out, "
+                "and the stack's workers do it"
+            ) from None
 
     def follow(self) -> dict[str, Any]:
         """Follow the job to its end; return what it achieved.

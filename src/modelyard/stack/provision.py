@@ -45,7 +45,7 @@ def provision(settings: ContainerSettings, report: Callable[[str], None]) -> Non
     if owner:
         by_role[owner] = _GIVEN
     passwords = {role: read_secret(folder / f"{role}.password") for role, folder in by_role.items()}
-    for role in (owner, ADMINISTRATOR) if owner else (SUPERUSER,):
+    for role in (owner, ADMINISTRATOR, SUPERUSER) if owner else (SUPERUSER,):
         passwords.pop(role, None)  # whoever sets passwords has one already
     first = dsn(owner, settings.database) if owner else dsn(SUPERUSER, "postgres")
     _refuse_wrong_password(first, owner or SUPERUSER, ours=owner is None)
@@ -126,5 +126,6 @@ def _refuse_wrong_password(dsn: str, role: str, *, ours: bool) -> None:
         remedy = "name the file that holds it with MODELYARD_DATABASE_OWNER_PASSWORD_FILE"
         if ours:
             change = f"""psql -U {role} -c \\"ALTER ROLE {role} PASSWORD '\\$(cat /secrets/{role}.password)'\\\""""
-            remedy = f'its data is older than the secret; let it have this one: docker compose exec postgres sh -c "{change}"'
+            command = f'docker compose exec postgres sh -c "{change}"'
+            remedy = f"its data is older than the secret; let it have this one: {command}"
         raise ServiceFailed(f"PostgreSQL does not take the password of {role}; {remedy}") from None

@@ -98,7 +98,7 @@ check_project() {
         nb=$((nb + 1))
         [ "$(cd -- "$folder" 2>/dev/null && pwd -P)" = "$root" ] || others=$folder
     done <<EOF
-$(docker ps --all --filter "label=com.docker.compose.project=$project" \
+$(docker ps --all --filter "label=com.docker.compose.project=$project" --filter "$MADE_BY_COMPOSE" \
     --format '{{or (.Label "com.docker.compose.project.working_dir") "no folder"}}')
 EOF
     found="$project, $nb containers"

@@ -5,6 +5,8 @@ ONE_SHOTS='secrets init'
 AT_ONCE='is already in use by container|already in progress|No such container'
 SERVICE_NAME='{{.Label "com.docker.compose.service"}}'
 WAIT_S=600
+# images that Compose built carry its labels, and hand them on to containers that it did not make; not this one
+MADE_BY_COMPOSE=label=com.docker.compose.project.working_dir
 
 load_project() { # sets config and project
     export_facts
@@ -16,7 +18,7 @@ load_project() { # sets config and project
 }
 
 list_containers() { # FORMAT
-    docker ps --all --filter "label=com.docker.compose.project=$project" \
+    docker ps --all --filter "label=com.docker.compose.project=$project" --filter "$MADE_BY_COMPOSE" \
         --filter label=com.docker.compose.oneoff=False --format "$1"
 }
 
@@ -108,7 +110,7 @@ up() { # [--trainers N]
 }
 
 down() { # [--volumes]
-    containers=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project")
+    containers=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project" --filter "$MADE_BY_COMPOSE")
     scratch=
     if [ -n "$containers" ]; then
         # shellcheck disable=SC2086  # a list of ids

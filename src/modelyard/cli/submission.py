@@ -63,8 +63,8 @@ class Submission:
                 self._addresses.dsn(role)
         except SecretMissing:
             raise BadInput(
-                "--inline works as trainer and as evaluator, and this container has the secrets of neither; leave it out, "
-                "and the stack's workers do it"
+                "--inline works as trainer and as evaluator, and this container has the secrets of neither; "
+                "leave it out, and the stack's workers do it"
             ) from None
 
     def follow(self) -> dict[str, Any]:

@@ -24,12 +24,13 @@ def check_foreign_bucket(clients: "Mapping[str, S3Client]", *, bucket: str) -> N
         ServiceFailed: the bucket is missing or cannot be reached, or rights are missing, all of them listed.
     """
     endpoint = next(iter(clients.values())).meta.endpoint_url
-    problems = []
+    problems, any_right = [], False
     for action in _ORDER:
         for name, client in clients.items():
             for pattern in _list_patterns(USERS[name], action):
                 try:
                     _use(client, bucket, action, pattern.replace("*", _PROBE))
+                    any_right = True
                 except ClientError as error:
                     code = error.response["Error"]["Code"]
                     if code == "NoSuchBucket":
@@ -43,6 +44,12 @@ def check_foreign_bucket(clients: "Mapping[str, S3Client]", *, bucket: str) -> N
                 except BotoCoreError as error:
                     reason = " ".join(str(error).split())
                     raise ServiceFailed(f"the object store at {endpoint} cannot be used: {reason}") from None
+    if problems and not any_right and all("(AccessDenied)" in problem for problem in problems):
+        # what S3 says of a bucket that is not there, to keys with rights on another one
+        raise ServiceFailed(
+            f"the bucket {bucket} at {endpoint} is not there, or these keys have no right to it; name another with "
+            "MODELYARD_BUCKET, or grant what docs/own-services.md lists"
+        )
     if problems:
         listed = "; ".join(dict.fromkeys(problems))
         raise ServiceFailed(f"the bucket {bucket} at {endpoint}: {listed}. Grant these rights and start again")

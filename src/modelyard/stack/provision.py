@@ -49,6 +49,8 @@ def provision(settings: ContainerSettings, report: Callable[[str], None]) -> Non
         passwords.pop(role, None)  # whoever sets passwords has one already
     first = dsn(owner, settings.database) if owner else dsn(SUPERUSER, "postgres")
     _refuse_wrong_password(first, owner or SUPERUSER, ours=owner is None)
+    if owner:
+        _refuse_lack_of_rights(first, owner, database=settings.database)
     bootstrap(dsn, person=person, passwords=passwords, database=settings.database, owner=owner)
     upgrade_mlflow(
         dsn(owner or ADMINISTRATOR, settings.database),
@@ -129,3 +131,20 @@ def _refuse_wrong_password(dsn: str, role: str, *, ours: bool) -> None:
             command = f'docker compose exec postgres sh -c "{change}"'
             remedy = f"its data is older than the secret; let it have this one: {command}"
         raise ServiceFailed(f"PostgreSQL does not take the password of {role}; {remedy}") from None
+
+
+def _refuse_lack_of_rights(dsn: str, owner: str, *, database: str) -> None:
+    query = """
+    SELECT r.rolcreaterole OR r.rolsuper, pg_has_role(d.datdba, 'USAGE')
+    FROM pg_roles AS r, pg_database AS d
+    WHERE r.rolname = current_user AND d.datname = current_database()
+    """
+    with psycopg.connect(dsn, connect_timeout=10) as connection:
+        may_create_roles, owns = connection.execute(query).fetchone() or (False, False)
+    if not may_create_roles:
+        raise ServiceFailed(
+            f"{owner} lacks the right to make roles; as an administrator: ALTER ROLE {owner} CREATEROLE"
+        )
+    if not owns:
+        remedy = f"ALTER DATABASE {database} OWNER TO {owner}"
+        raise ServiceFailed(f"{owner} does not own the database {database}; as an administrator: {remedy}")

@@ -12,7 +12,7 @@ say() { printf 'modelyard: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 2; }
 tell() { printf '%-9s%s\n' "$1" "$2" >&2; }
 # a value as one word of a shell
-quote() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
+quote() { printf "'%s'" "$(printf '%s' "$1" | LC_ALL=C sed "s/'/'\\\\''/g")"; }
 
 . infra/compose/settings.sh
 . infra/compose/checks.sh
@@ -38,7 +38,7 @@ choose_stack() { # sets stack and why
                 stack=embedded why=$found
             fi
             ;;
-        *) fail "MODELYARD_STACK='$stack' is no stack; choose auto, compose or embedded" ;;
+        *) fail "STACK or MODELYARD_STACK='$stack' is no stack; choose auto, compose or embedded" ;;
     esac
 }
 
@@ -57,7 +57,8 @@ run_embedded() { # COMMAND [ARGUMENT…]
 show_embedded_logs() { # [--follow] [SERVICE]
     follow=
     if [ "${1:-}" = --follow ]; then follow=-f; shift; fi
-    folder=$(setting MODELYARD_HOME "$root/.modelyard")/logs
+    folder=$(cd -- "$here" && MODELYARD_STACK=embedded "$root/.venv/bin/modelyard" status --json 2>/dev/null |
+        sed -n 's/^  "home": "\(.*\)",$/\1/p')/logs
     set -- "$folder/${1:-}"*.log
     [ -e "$1" ] || fail "there is no log $1; make status shows what runs"
     # shellcheck disable=SC2086  # one word or none

@@ -14,9 +14,9 @@ print_urls() {
     print_addresses
     if has_minio; then
         echo "         sign in as notebook, to look; the password is aws_secret_access_key in:"
-        echo "           $SHOW cat cli /secrets/notebook_credentials"
+        echo "           COMPOSE_PROJECT_NAME=$project $SHOW cat cli /secrets/notebook_credentials"
         echo "         sign in as the administrator; name and password:"
-        echo "           $SHOW cat init /secrets/minio/root_user /secrets/minio/root_password"
+        echo "           COMPOSE_PROJECT_NAME=$project $SHOW cat init /secrets/minio/root_user /secrets/minio/root_password"
         echo "S3       http://localhost:$(setting MODELYARD_S3_PORT 9000)"
         echo "         as notebook; eval \"\$(make -s env)\" sets a shell up for it"
     fi
@@ -42,7 +42,7 @@ print_environment() { # for a notebook on this machine; the keys are read when t
     fi
     for name in aws_access_key_id aws_secret_access_key; do
         # shellcheck disable=SC2016  # for the shell that evaluates it
-        printf 'export %s="$(cd %s && COMPOSE_PROJECT_NAME=%s %s sed cli -n %s /secrets/notebook_credentials)"\n' \
+        printf 'export %s="$(cd %s && COMPOSE_PROJECT_NAME=%s %s sed cli -n %s /secrets/notebook_credentials </dev/null)"\n' \
             "$(printf '%s' "$name" | tr '[:lower:]' '[:upper:]')" "$(quote "$root")" "$project" "$SHOW" \
             "$(quote "s/^$name *= *//p")"
     done

@@ -63,7 +63,13 @@ check_compose() {
 }
 
 check_buildx() {
-    if found=$(docker buildx version 2>/dev/null); then return; fi
+    if found=$(docker buildx version 2>/dev/null); then
+        driver=$(docker buildx inspect 2>/dev/null | awk '$1 == "Driver:" { print $2 }')
+        case $driver in '' | docker) return ;; esac
+        found="the builder of Buildx ($driver) does not see this engine's own images"
+        remedy="choose the engine's: docker buildx use default (or BUILDX_BUILDER=default)"
+        return 1
+    fi
     found='Docker has no Buildx plugin, which builds the images'
     remedy="install it (docker-buildx-plugin, on Debian docker-buildx), $OTHER_STACK"
     return 1
@@ -109,8 +115,15 @@ EOF
     return 1
 }
 
+engine_is_here() {
+    case $(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null) in
+        '' | unix:* | npipe:*) ;;
+        *) return 1 ;;
+    esac
+}
+
 listens() { # PORT: whether anything on this machine listens where we would
-    case ${DOCKER_HOST:-unix:} in unix:*) ;; *) return 1 ;; esac
+    engine_is_here || return 1
     if [ -r /proc/net/tcp ]; then
         cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$(printf '%04X' "$1")" '
             $4 == "0A" && $2 ~ "^(0+|0100007F|0+FFFF00000100007F):" port "$" { found = 1 }
@@ -134,7 +147,7 @@ check_ports() {
     for pair in $PORTS; do
         name=${pair%%:*}
         port=$(setting "$name" "${pair#*:}")
-        [ -n "$port" ] || continue
+        printf '%s\n' "$config" | grep -F "published: \"$port\"" >/dev/null || continue
         found="$found${found:+, }$port"
         if find_holder "$port"; then
             taken="$taken${taken:+, }port $port is in use by $holder"
@@ -152,7 +165,9 @@ check_ports() {
 
 check_disk() {
     folder=$(docker info --format '{{.DockerRootDir}}')
-    needed=$(setting MODELYARD_MIN_FREE_MB 1024)
+    found='the engine is on another machine, so not looked at'
+    engine_is_here || return 0
+    needed=$(setting MODELYARD_MIN_FREE_MB "${least_mb:-1024}")
     free=$(df -Pk "$folder" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
     found="$folder: $free MiB free"
     if [ -z "$free" ]; then found="$folder is not to be seen from here, so not looked at"; return; fi

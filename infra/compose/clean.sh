@@ -17,7 +17,7 @@ remove_volumes() {
     require check_engine check_compose check_settings
     load_project
     require check_project
-    volumes=$(docker volume ls --quiet --filter "label=com.docker.compose.project=$project")
+    volumes=$(list_volumes)
     if [ -z "$volumes" ]; then tell stack "$project: has no volumes"; return; fi
     tell stack "$project: every run, model, dataset and password in these volumes will be lost:"
     printf '%s\n' "$volumes" | sed 's/^/         /' >&2
@@ -30,4 +30,8 @@ remove_volumes() {
     down --volumes
     # shellcheck disable=SC2086  # a list of names
     docker volume rm $volumes >/dev/null 2>&1 || :
+    left=$(list_volumes | tr '\n' ' ')
+    [ -z "$left" ] ||
+        fail "something else uses these volumes, and they are still there: $left; docker ps --filter volume=NAME shows what"
+    tell stack "$project: its volumes are removed"
 }

@@ -6,7 +6,9 @@ keep_shell=''
 hand_in() { # PATH: sets handed to the path inside; what is not there goes on as it is, and the command says so
     handed=$1
     case $1 in /*) path=$1 ;; *) path=$here/$1 ;; esac
-    [ -e "$path" ] || return 0
+    [ -f "$path" ] || [ -d "$path" ] || return 0
+    engine_is_here ||
+        fail "$path is on this machine, and the Docker engine on another that does not see it; give the command there"
     if [ -d "$path" ]; then
         folder=$(cd -- "$path" 2>/dev/null && pwd) || return 0
         path=$folder
@@ -15,12 +17,32 @@ hand_in() { # PATH: sets handed to the path inside; what is not there goes on as
         path=${folder%/}/$(basename -- "$path")
     fi
     case $path in *:*) fail "$path: a path with a colon cannot be handed into a container; rename it" ;; esac
-    if [ "$(id -u)" = 0 ] && [ -z "$(find -L "$path" -prune -perm -o=r)" ]; then
-        fail "$path can be read by root alone, and no container runs as root; chmod o+r it, or call as the user whose file it is"
+    case $path in
+        / | /usr | /etc | /opt | /bin | /lib | /sbin | /opt/modelyard | /opt/modelyard/* | /dev | /dev/* | /proc | /proc/* | /sys | /sys/* | /secrets | /secrets/*)
+            fail "$path cannot be handed into a container, which has one of its own; copy the data elsewhere"
+            ;;
+    esac
+    if [ -d "$path" ]; then needed=-o=rx; else needed=-o=r; fi
+    if [ "$(id -u)" = 0 ] && [ -z "$(find -L "$path" -prune -perm "$needed")" ]; then
+        fail "$path can be read by root alone, and no container runs as root; chmod it, or call as the user whose file it is"
     fi
     handed=$path
     mounts="$mounts --volume $(quote "$path:$path:ro")"
     [ ! -f "$path.dvc" ] || mounts="$mounts --volume $(quote "$path.dvc:$path.dvc:ro")"
+    [ ! -d "$path" ] || hand_in_links "$path"
+}
+
+hand_in_links() { # FOLDER: what links in it lead to, which would lead nowhere in the container
+    targets=$(find "$1" -maxdepth 2 -type l -exec readlink -f {} \; | sort -u)
+    while IFS= read -r target; do
+        case $target in
+            '' | "$1"/*) continue ;;
+            *:*) fail "$1: a link in it leads to $target, a path with a colon; rename that" ;;
+        esac
+        [ ! -e "$target" ] || mounts="$mounts --volume $(quote "$target:$target:ro")"
+    done <<EOF
+$targets
+EOF
 }
 
 run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell is set
@@ -29,21 +51,30 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
         train | process | doctor)
             folder=$(setting MODELYARD_DATA_DIR data)
             case $folder in /*) ;; *) folder=$root/$folder ;; esac
-            hand_in "$folder"
+            case " $* " in
+                *' --data'*) ;; # nothing else is tried then
+                *) if engine_is_here; then hand_in "$folder"; fi ;;
+            esac
             [ -z "$mounts" ] || mounts="$mounts --env $(quote "MODELYARD_DATA_DIR=$handed")"
             ;;
     esac
-    before=
+    before='' first=yes
     for argument in "$@"; do
         shift
-        case $before,$argument in
-            --data,*) hand_in "$argument"; set -- "$@" "$handed" ;;
-            *,--data=*) hand_in "${argument#*=}"; set -- "$@" "--data=$handed" ;;
-            --config,*) hand_in_file "$argument"; set -- "$@" "$handed" ;;
-            *,--config=*) hand_in_file "${argument#*=}"; set -- "$@" "--config=$handed" ;;
-            *) if [ "$command" = digest ]; then hand_in "$argument"; else handed=$argument; fi; set -- "$@" "$handed" ;;
+        handed=$argument
+        case $before in
+            --data) hand_in "$argument" ;;
+            --config) hand_in_file "$argument" ;;
+            *)
+                case $argument in
+                    --data=*) hand_in "${argument#*=}"; handed=--data=$handed ;;
+                    --config=*) hand_in_file "${argument#*=}"; handed=--config=$handed ;;
+                    *) if [ "$command" = digest ] && [ -z "$first" ]; then hand_in "$argument"; fi ;;
+                esac
+                ;;
         esac
-        before=$argument
+        set -- "$@" "$handed"
+        first='' before=$argument
     done
     caller=$(id -u):$(id -g)
     [ "$(id -u)" != 0 ] || caller=10001:10001 # nothing of ours runs as root
@@ -53,6 +84,8 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
     if [ -n "$terminal" ] && [ "$command" != psql ]; then exec </dev/null; fi
     container=$project-cli-run-$(date +%s)-$$
     eval "set -- $terminal $mounts cli \"\$@\""
+    if [ "$here" = "$root" ]; then MODELYARD_PROGRAM='sh infra/launch.sh'; else MODELYARD_PROGRAM="sh $(quote "$root/infra/launch.sh")"; fi
+    export MODELYARD_PROGRAM
     set -- docker compose --progress quiet run --rm --no-deps --name "$container" --user "$caller" "$@"
     if [ -n "$keep_shell" ]; then "$@"; return; fi
     if [ -z "$terminal" ]; then # Ctrl-C goes through the terminal to the command itself

@@ -14,7 +14,7 @@ hash_tree() {
     # shellcheck disable=SC2086  # both are lists
     {
         printf '%s\n' "$MODELYARD_COMMIT $MODELYARD_DIRTY"
-        for name in $BASES; do printf '%s\n' "$(setting "$name")"; done
+        for name in $BASES GO_TOOLCHAIN; do printf '%s\n' "$(setting "$name")"; done
         find $MADE_FROM -type f ! -path '*/__pycache__/*' -exec $sum {} + | LC_ALL=C sort
     } | $sum | cut -c 1-64
 }
@@ -68,6 +68,8 @@ name_missing() { # VARIABLE=IMAGE ANSWER: sets found and remedy
 }
 
 build_images() {
+    # a first build takes all that images, layers and caches need
+    is_here "modelyard/cli:$(setting MODELYARD_TAG local)" || least_mb=8192
     require check_buildx check_disk
     find_bases
     if [ -n "$replaced" ]; then tell stack "compose: base images made without a registry:$replaced"; fi

@@ -22,6 +22,8 @@ list_containers() { # FORMAT
         --filter label=com.docker.compose.oneoff=False --format "$1"
 }
 
+list_volumes() { docker volume ls --quiet --filter "label=com.docker.compose.project=$project"; }
+
 is_running() { list_containers '{{.State}}' | grep -x running >/dev/null; }
 
 require_running() {
@@ -42,7 +44,7 @@ is_current() { # [TRAINERS]: whether every service is there, healthy, and as its
     } | awk -v one_shots=" $ONE_SHOTS " -v trainers="$1" '
         NF == 2 { hash[$1] = $2; next }
         {
-            well = index(one_shots, " " $1 " ") ? /Exited \(0\)/ : / Up / && !/\((un|health: )/
+            well = index(one_shots, " " $1 " ") ? /Exited \(0\)/ : / Up / && !/\((un|health: |Paused)/
             if (hash[$1] != $2 || $3 !~ /:/ || $3 ~ /^sha256:/ || !well) bad = 1
             seen[$1] = 1
         }
@@ -60,9 +62,12 @@ bring_up() { # [TRAINERS]: quick where nothing is to be done
     [ -n "$ready" ] || build_images
     trainers=${1:-$(count_trainers)}
     [ -n "$1" ] || [ "$trainers" -gt 0 ] || trainers=1
+    if [ -z "$(list_containers x)" ] && [ -n "$(list_volumes)" ]; then
+        tell stack "compose: goes on with what the volumes of $project hold"
+    fi
     tell stack "compose: starting $project"
     for attempt in 1 2 3; do
-        watched start docker compose up --detach --wait --wait-timeout "$WAIT_S" --no-build \
+        watched start docker compose up --detach --wait --wait-timeout "$WAIT_S" --no-build --remove-orphans \
             --scale "trainer=$trainers" && return
         # another command is at it too
         if [ "$attempt" = 3 ] || ! grep -E "$AT_ONCE" "$log" >/dev/null; then explain_start; fi
@@ -123,7 +128,7 @@ down() { # [--volumes]
     # shellcheck disable=SC2086
     [ -z "$scratch" ] || docker volume rm --force $scratch >/dev/null 2>&1 || :
     if [ -n "${1:-}" ]; then
-        tell stack "$project: removed, with its volumes"
+        tell stack "$project: its containers are removed"
     elif [ -n "$containers" ]; then
         tell stack "$project: stopped; its volumes stay"
     else

@@ -5,9 +5,10 @@ in no variable.
 """
 
 import os
+import sys
 from pathlib import Path
 
-PASSWORDS = Path(os.environ["TMPDIR"], "pgpass")
+PASSWORDS = Path("/tmp/pgpass")  # noqa: S108  memory: it goes with the container
 
 
 def main() -> None:
@@ -19,6 +20,8 @@ def main() -> None:
         environment.get("MODELYARD_DATABASE", "modelyard"),
     )
     password = Path(environment["MODELYARD_SECRETS"], f"{user}.password").read_text(encoding="ascii").strip()
+    if not password:
+        sys.exit(f"modelyard: the secret {user}.password is empty; remove it, then make down and make up")
     PASSWORDS.unlink(missing_ok=True)
     PASSWORDS.touch(mode=0o600)
     PASSWORDS.write_text("*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n", encoding="ascii")

@@ -127,7 +127,11 @@ class SecretMissing(StackRefused):
 
     def __init__(self, path: Path, *, hint: str = "") -> None:
         self.path = path
-        remedy = hint or "remove the file, then make down and make up: the service secrets makes what is missing"
+        if path.is_relative_to("/run/secrets"):
+            hint = (
+                hint or "it is a file of yours: uid 10001 must be able to read it (chmod 444 in a folder of mode 700)"
+            )
+        remedy = hint or "make up makes what is missing; what is damaged must be removed first"
         super().__init__(f"the secret {path} is missing, empty or damaged; {remedy}")
 
 

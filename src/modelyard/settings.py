@@ -87,6 +87,11 @@ def find_stack_reason() -> str:
     return os.environ.get("MODELYARD_STACK_WHY", "")
 
 
+def keep_stack_reason(why: str) -> None:
+    """Let ``find_stack_reason`` give this, here and in processes that this one starts."""
+    os.environ["MODELYARD_STACK_WHY"] = why
+
+
 def name_program() -> str:
     """How the command line is called where its user is: in a container that is the launcher."""
     return os.environ.get("MODELYARD_PROGRAM") or sys.argv[0]
@@ -98,7 +103,7 @@ def load_container_settings() -> ContainerSettings | None:
     Raises:
         InvalidSetting: a variable that is missing or cannot be used.
     """
-    if "MODELYARD_DATABASE_HOST" not in os.environ:
+    if "MODELYARD_SECRETS" not in os.environ:  # of what Compose sets, the one that is nobody's setting
         return None
     with _naming_problems():
         return ContainerSettings()
@@ -122,5 +127,9 @@ def _naming_problems() -> Iterator[None]:
     except UnicodeDecodeError:
         raise InvalidSetting("the file .env is no UTF-8 text; write it anew from .env.example") from None
     except ValidationError as error:
-        problems = [f"MODELYARD_{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()]
+        problems = [
+            f"MODELYARD_{str(e['loc'][0]).upper()}"
+            + (" is not set" if e["type"] == "missing" else f"={e['input']!r}: {e['msg']}")
+            for e in error.errors()
+        ]
         raise InvalidSetting(f"{'; '.join(problems)}. .env.example lists what each setting takes.") from None

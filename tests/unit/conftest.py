@@ -15,7 +15,7 @@ from tests.conftest import free_port
 ROOT = Path(__file__).parents[2]
 TOOLS = (
     *("sh", "env", "make", "cat", "sed", "awk", "grep", "tr", "head", "tail", "cut", "sort", "date", "id", "dirname"),
-    *("basename", "find", "df", "mktemp", "rm", "sleep", "touch", "sha256sum"),
+    *("basename", "find", "df", "mktemp", "rm", "sleep", "touch", "sha256sum", "readlink"),
 )
 # what a healthy engine says, by the words that it is asked with
 HEALTHY = {
@@ -24,7 +24,11 @@ HEALTHY = {
     "buildx version": "echo buildx 0.13.1",
     "info --format {{.MemTotal}}": "echo 8589934592",
     "info --format {{.DockerRootDir}}": "echo /",
-    "compose --profile cli config": 'printf "name: trial\\nservices:\\n  minio:\\n    PYTHON_IMAGE: python:3.13\\n"',
+    "compose --profile cli config": (
+        'printf "name: trial\\nservices:\\n  minio:\\n    PYTHON_IMAGE: python:3.13\\n"; '
+        "for port in $MODELYARD_MLFLOW_PORT $MODELYARD_S3_PORT $MODELYARD_CONSOLE_PORT; do "
+        'printf "        published: \\"%s\\"\\n" "$port"; done'
+    ),
     "compose *run *": "",
 }
 

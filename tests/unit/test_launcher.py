@@ -82,7 +82,32 @@ def test_a_file_that_root_alone_may_read_is_refused_by_name(launch: Launch, clon
     (clone / "mine.csv").chmod(0o600)
     refused = launch("process", "w", "--data", "mine.csv")
     assert refused.returncode == 2
-    assert f"{clone}/mine.csv can be read by root alone, and no container runs as root; chmod o+r it" in refused.stderr
+    assert f"{clone}/mine.csv can be read by root alone, and no container runs as root; chmod it" in refused.stderr
+
+
+def test_a_value_that_looks_like_an_option_stays_a_value_and_digest_a_command(launch: Launch, clone: Path) -> None:
+    (clone / "digest").write_text("x")
+    docker = {"compose *run *": 'for word in "$@"; do echo "<$word>"; done'}
+    words = ("train", "w", "--run-name", "a,--data=b", "--config", "tuned")
+    for given in (words, ("digest", "--json")):
+        handed = [line[1:-1] for line in launch(*given, docker=docker).stdout.splitlines()]
+        assert tuple(handed[handed.index("cli") + 1 :]) == given
+
+
+def test_links_in_the_data_folder_are_handed_in_with_what_they_lead_to(launch: Launch, clone: Path) -> None:
+    (clone / "data/w").mkdir(parents=True)
+    (clone / "big disk.csv").write_text("x")
+    (clone / "data/w/raw.csv").symlink_to(clone / "big disk.csv")
+    handed = launch("train", "w", docker={"compose *run *": 'for word in "$@"; do echo "<$word>"; done'}).stdout
+    assert f"<{clone}/data:{clone}/data:ro>" in handed
+    assert f"<{clone}/big disk.csv:{clone}/big disk.csv:ro>" in handed
+
+
+@pytest.mark.parametrize("folder", ["/", "/usr", "/proc/self", "/dev"])
+def test_a_folder_that_a_container_has_itself_is_refused(launch: Launch, folder: str) -> None:
+    refused = launch("process", "w", "--data", folder)
+    assert refused.returncode == 2
+    assert "cannot be handed into a container" in refused.stderr
 
 
 def test_a_file_that_docker_cannot_mount_is_refused_by_name(launch: Launch, clone: Path) -> None:
@@ -119,7 +144,7 @@ def test_volumes_are_removed_only_when_somebody_says_so(
     launch: Launch, clone: Path, asked: Callable[[], list[str]]
 ) -> None:
     (clone / ".venv").mkdir()
-    docker = {"volume ls *": "echo trial_postgres-data"}
+    docker = {"volume ls *": "[ -e gone ] || echo trial_postgres-data", "volume rm *": "touch gone"}
     refused = launch("make", "clean", "VOLUMES=1", docker=docker)
     assert refused.returncode == 2
     assert "trial_postgres-data" in refused.stderr
@@ -130,6 +155,13 @@ def test_volumes_are_removed_only_when_somebody_says_so(
     assert removed.returncode == 0, removed.stderr
     assert "compose --profile cli down --remove-orphans --volumes" in asked()
     assert not (clone / ".venv").exists()
+
+
+def test_a_volume_that_something_else_holds_is_not_said_to_be_removed(launch: Launch) -> None:
+    docker = {"volume ls *": "echo trial_postgres-data", "volume rm *": "echo 'volume is in use' >&2; exit 1"}
+    refused = launch("make", "clean", "VOLUMES=1", "YES=1", docker=docker)
+    assert refused.returncode == 2
+    assert "still there: trial_postgres-data" in refused.stderr
 
 
 def test_what_needs_a_running_stack_says_how_to_start_it(launch: Launch) -> None:

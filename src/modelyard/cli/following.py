@@ -113,7 +113,7 @@ class JobFollower:
         if job.inline:
             self._say("it was asked for with --inline, and goes on when that command is given again")
         elif nb_workers == 0:
-            self._say(f"no {role} is connected; start one: {name_program()} up, or {name_program()} worker {role}")
+            self._say(f"no {role} is connected; start one: {name_program()} up")
         else:
             self._say(f"the job waits; {nb_workers} {role}{'s are' if nb_workers > 1 else ' is'} at work")
 

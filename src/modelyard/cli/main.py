@@ -97,8 +97,12 @@ def _keep_traceback() -> str:
     """Write the traceback of what nobody foresaw into the stack's logs; say where."""
     text = traceback.format_exc()
     try:
-        from modelyard.settings import load_settings
+        from modelyard.settings import load_container_settings, load_settings
         from modelyard.stack.home import find_home
+
+        if load_container_settings() is not None:  # its log is the place
+            sys.stderr.write(text)
+            return ""
 
         path = find_home(load_settings()).logs / "last-error.txt"
         path.write_text(text, encoding="utf-8")

@@ -17,6 +17,7 @@ from modelyard.data.hashes import sha256_file
 from modelyard.workloads.contract import Workload
 
 BUILD_NOTE = "build.json"  # in the package: {"commit": "…", "dirty": "true"}, written when an image is built
+_CODE = (":/src", ":/sql", ":/requirements", ":/services")  # what a model can depend on, new files too
 _PARSING = threading.Lock()  # Python 3.11's parser fails now and then when two threads are in it
 
 
@@ -54,7 +55,7 @@ def _find_commit(folder: Path) -> tuple[str | None, bool | None]:
         note = json.loads(noted.read_text(encoding="utf-8"))
         return note["commit"] or None, note["dirty"] == "true" if note["commit"] else None
     commit = _git(folder, "rev-parse", "HEAD")
-    return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no")) if commit else None
+    return commit, bool(_git(folder, "status", "--porcelain", "--", *_CODE)) if commit else None
 
 
 def hash_sources(source: Path) -> str:

@@ -21,6 +21,7 @@ _NAME_BYTES = 63
 
 def name_person(name: str) -> str:
     """The database role of an operating system user: the same name, unless it stands for something else there."""
+    name = name.replace("/", "_")  # it is also part of a file's name
     taken = name in _SERVICES | _KEYWORDS or name.startswith(("pg_", "modelyard", "mlflow"))
     while len(name.encode()) > _NAME_BYTES - len("_person"):
         name, taken = name[:-1], True
@@ -79,6 +80,11 @@ def _exists(connection: psycopg.Connection[Any], role: str) -> bool:
     return connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is not None
 
 
+def _is_member(connection: psycopg.Connection[Any], person: str) -> bool:
+    query = "SELECT FROM pg_auth_members WHERE member = %s::regrole AND roleid = 'modelyard_viewer'::regrole"
+    return connection.execute(query, [sql.Identifier(person).as_string(connection)]).fetchone() is not None
+
+
 def _create_administrator(connection: psycopg.Connection[Any]) -> None:
     role = sql.Identifier(ADMINISTRATOR)
     if not _exists(connection, ADMINISTRATOR):
@@ -97,5 +103,7 @@ def _create_person(connection: psycopg.Connection[Any], person: str) -> None:
     role = sql.Identifier(person)
     if not _exists(connection, person):
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+    elif not _is_member(connection, person):
+        raise ServiceFailed(f"the login {person} is there already and not Modelyard's; MODELYARD_PERSON names another")
     groups = sql.SQL(", ").join(map(sql.Identifier, _GROUPS))
     connection.execute(sql.SQL("GRANT {} TO {}").format(groups, role))

@@ -1,6 +1,5 @@
 """Which stack is used, and why."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelyard.errors import StackRefused
-from modelyard.settings import Settings, find_clone, find_stack_reason, load_container_settings
+from modelyard.settings import Settings, find_clone, find_stack_reason, keep_stack_reason, load_container_settings
 
 LAUNCHER = Path("infra/launch.sh")
 
@@ -38,7 +37,7 @@ def find_launcher(settings: Settings) -> Path | None:
     """The script that runs commands on the clone's Compose stack, or None where this process shall do it itself.
 
     Raises:
-        StackRefused: the Compose stack was named, and no clone is here.
+        StackRefused: the Compose stack was named, and no clone is here; or the launcher refuses a setting.
     """
     if load_container_settings() is not None or find_stack_reason() or settings.stack == "embedded":
         return None
@@ -54,5 +53,11 @@ def find_launcher(settings: Settings) -> Path | None:
         return None
     if settings.stack == "compose":
         return launcher
-    done = subprocess.run(["sh", launcher, "which"], capture_output=True, text=True, env=os.environ, check=False)
-    return launcher if done.returncode == 0 and done.stdout.startswith("compose") else None
+    done = subprocess.run(["sh", launcher, "which"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StackRefused(done.stderr.strip().removeprefix("modelyard: ") or f"{launcher} does not run")
+    stack, _, why = done.stdout.strip().partition(": ")
+    if stack == "compose":
+        return launcher
+    keep_stack_reason(why)
+    return None

@@ -29,11 +29,13 @@ def up(settings: Settings, report: Report, *, trainers: int | None = None) -> Ad
 
     Raises:
         ServiceFailed: one does not answer.
+        SecretMissing: the person has no login yet.
         StackRefused: a number of trainers was asked for.
     """
     if trainers is not None:
         raise StackRefused(f"{_NOT_HERE} up TRAINERS={trainers}")
     addresses = describe(_load())
+    addresses.password(addresses.person)  # who has none yet is told so, and not that nothing answers
     for service in _list_services(addresses):
         if not service.running and service.name in ("postgres", "mlflow"):
             raise ServiceFailed(
@@ -94,8 +96,8 @@ def run_checks(settings: Settings) -> list[Check]:  # noqa: ARG001
     return checks
 
 
-def describe(container: ContainerSettings) -> Addresses:
-    """The addresses of the services that a container was told of."""
+def describe(container: ContainerSettings, *, secrets: Path | None = None) -> Addresses:
+    """The addresses of the services that a container was told of; ``secrets``: another folder of passwords."""
     return Addresses(
         stack="compose",
         tracking_uri=container.tracking_uri,
@@ -105,32 +107,33 @@ def describe(container: ContainerSettings) -> Addresses:
         database_host=container.database_host,
         database_port=container.database_port,
         database=container.database,
-        secrets=container.secrets,
+        secrets=secrets or container.secrets,
     )
 
 
 def _load() -> ContainerSettings:
     found = load_container_settings()
     if found is None:
-        raise InvalidSetting("MODELYARD_DATABASE_HOST is not set; this works in a container of the stack only")
+        raise InvalidSetting("MODELYARD_SECRETS is not set; this works in a container of the stack only")
     return found
 
 
 def _list_services(addresses: Addresses) -> Iterator[Service]:
     where = f"{addresses.database_host}:{addresses.database_port}"
-    nb_workers: dict[str, int] = {}
+    workers: list[Service] = []
     try:
         with connect(addresses.dsn(addresses.person), connect_timeout_s=int(_ANSWER_WAIT_S)) as connection:
-            nb_workers = {role: count_workers(connection, role=role) for role in ("trainer", "evaluator")}
+            for role in ("trainer", "evaluator"):
+                nb_workers = count_workers(connection, role=role)
+                workers.append(Service(name=role, running=nb_workers > 0, address=f"{nb_workers} connected"))
         yield Service(name="postgres", running=True, address=where)
-    except (ServiceFailed, psycopg.Error):
-        yield Service(name="postgres", running=False, address=where)
+    except (StackRefused, psycopg.Error) as error:
+        yield Service(name="postgres", running=False, address=f"{where} ({' '.join(str(error).split())})")
     running = answers(addresses.tracking_uri, timeout_s=_ANSWER_WAIT_S)
     yield Service(name="mlflow", running=running, address=addresses.ui_url)
     store = _load().s3_endpoint
     yield Service(name="minio", running=_store_answers(store), address=store)
-    for role, nb in nb_workers.items():
-        yield Service(name=role, running=nb > 0, address=f"{nb} connected")
+    yield from workers
 
 
 def _store_answers(endpoint: str) -> bool:

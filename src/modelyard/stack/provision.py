@@ -12,8 +12,9 @@ from psycopg import sql
 
 from modelyard.errors import ServiceFailed
 from modelyard.settings import ContainerSettings
-from modelyard.stack.addresses import Addresses, read_secret
+from modelyard.stack.addresses import read_secret
 from modelyard.stack.bootstrap import ADMINISTRATOR, SUPERUSER, bootstrap, name_person
+from modelyard.stack.compose import describe
 from modelyard.stack.mlflow_server import ROLE as MLFLOW
 from modelyard.stack.object_store import prepare_object_store
 from modelyard.stack.secrets import list_secrets, read_s3_credentials
@@ -38,10 +39,14 @@ def provision(settings: ContainerSettings, report: Callable[[str], None]) -> Non
     by_role = {secret.role: secret.path(settings.secrets).parent for secret in secrets if secret.role}
 
     def dsn(role: str, database: str) -> str:
-        return _addresses(settings, by_role[role]).dsn(role, database=database)
+        return describe(settings, secrets=by_role[role]).dsn(role, database=database)
 
     report(f"preparing PostgreSQL at {settings.database_host}")
     owner = settings.database_owner
+    if owner == person:
+        raise ServiceFailed(
+            f"{owner} owns the database, and cannot be a person's login too; MODELYARD_PERSON names another"
+        )
     if owner:
         by_role[owner] = _GIVEN
     passwords = {role: read_secret(folder / f"{role}.password") for role, folder in by_role.items()}
@@ -103,20 +108,6 @@ def upgrade_mlflow(dsn: str, *, backend: str, password: str, report: Callable[[s
         with connection.transaction():
             connection.execute("SET LOCAL ROLE mlflow_owner")
             connection.execute(sql.SQL("COMMENT ON SCHEMA mlflow IS {}").format(sql.Literal(installed)))
-
-
-def _addresses(settings: ContainerSettings, secrets: Path) -> Addresses:
-    return Addresses(
-        stack="compose",
-        tracking_uri=settings.tracking_uri,
-        ui_url=settings.ui_url,
-        raw_uri=f"s3://{settings.bucket}/raw",
-        person=name_person(settings.person),
-        database_host=settings.database_host,
-        database_port=settings.database_port,
-        database=settings.database,
-        secrets=secrets,
-    )
 
 
 def _refuse_wrong_password(dsn: str, role: str, *, ours: bool) -> None:

@@ -83,7 +83,7 @@ def read_s3_credentials(path: Path) -> tuple[str, str]:
         key, secret = profile["aws_access_key_id"], profile["aws_secret_access_key"]
     except (OSError, ValueError, KeyError, configparser.Error):
         raise SecretMissing(path) from None
-    if not _SECRET.fullmatch(secret):
+    if not (key and secret):
         raise SecretMissing(path)
     return key, secret
 
@@ -114,7 +114,8 @@ def _is_there(secret: Secret, path: Path) -> bool:
     again = f"docker compose run --rm --no-deps --entrypoint rm secrets -f {path}; then make down and make up"
     try:
         if secret.s3_user:
-            read_s3_credentials(path)
+            if not _SECRET.fullmatch(read_s3_credentials(path)[1]):
+                raise SecretMissing(path)
         elif not _SECRET.fullmatch(read_secret(path)):
             raise SecretMissing(path)
     except SecretMissing:

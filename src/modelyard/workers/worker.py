@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -82,7 +83,8 @@ class _Worker:
         """Touch the heartbeat's file while this loop turns and the database answers."""
         while self._config.heartbeat is not None:
             if time.monotonic() - periodic.answered_at_s < _ANSWERED_S:
-                Path(self._config.heartbeat).touch()
+                with suppress(OSError):  # a full disk is told by the age of the file
+                    Path(self._config.heartbeat).touch()
             await asyncio.sleep(1)
 
     async def _leave(self, queue: "asyncio.Task[None]") -> None:

@@ -3,7 +3,9 @@
 import os
 import signal
 import socket
+import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from modelyard.stack.addresses import Addresses
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: children would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+NO_ENGINE = "no Docker engine with Compose answers"
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -25,6 +29,17 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("REQUIRE_ALL"):
         report.outcome = "failed"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where no engine answers, name the tests of the Compose stack that did not run, last of all."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_ENGINE in str(report.longrepr)]
+    if skipped:
+        terminalreporter.section("the Compose stack was not tested", yellow=True)
+        files = Counter(report.nodeid.partition("::")[0] for report in skipped)
+        for file, nb_tests in files.items():
+            terminalreporter.line(f"{file}: {nb_tests} tests did not run")
+        terminalreporter.line(f"{NO_ENGINE}; install Docker with Compose and start it, and make test runs them too")
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +66,18 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="modelyard-tests-") as name:
         Path(name).chmod(0o711)
         yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A Docker engine with Compose; without one these tests are skipped, or fail where REQUIRE_STACK is set."""
+    try:
+        for command in (["docker", "version"], ["docker", "compose", "version"]):
+            subprocess.run(command, capture_output=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        if os.environ.get("REQUIRE_STACK"):
+            pytest.fail(f"{NO_ENGINE}, and REQUIRE_STACK asks for one: {error}")
+        pytest.skip(f"{NO_ENGINE}: {error}")
 
 
 @pytest.fixture(scope="session")

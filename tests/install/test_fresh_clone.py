@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import free_port
+from tests.stack.project import SURROUNDINGS
 
 ROOT = Path(__file__).parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"  # every user may run it, which is not so for one in somebody's home
@@ -129,8 +130,7 @@ def test_make_train_needs_docker_and_make_and_no_python_and_trains_an_edited_wor
     sample = [sys.executable, "-c", "import sys; from pathlib import Path; from modelyard.workloads import "]
     sample[-1] += "california_housing as w; w.sample(Path(sys.argv[1]))[0].rename(sys.argv[2])"
     subprocess.run([*sample, str(tmp_path), str(data)], check=True)
-    settings = {name: value for name, value in os.environ.items() if name.startswith(("MODELYARD_", "GO", "DOCKER_"))}
-    settings |= {
+    settings = SURROUNDINGS | {
         "PATH": without_python,
         "COMPOSE_PROJECT_NAME": f"modelyard-clone-{os.getpid()}",
         "MODELYARD_TAG": f"clone-{os.getpid()}",
@@ -153,7 +153,11 @@ def test_make_train_needs_docker_and_make_and_no_python_and_trains_an_edited_wor
         assert run(["make", "-s", "psql", sources], cwd=clone, **settings).stdout == "2\n"
     finally:
         down = run(["sh", "-c", "docker compose --profile cli down --volumes --remove-orphans"], cwd=clone, **settings)
-        images = ["sh", "-c", f"docker images -q 'modelyard/*:{settings['MODELYARD_TAG']}' | sort -u | xargs docker rmi -f"]
+        images = [
+            "sh",
+            "-c",
+            f"docker images -q 'modelyard/*:{settings['MODELYARD_TAG']}' | sort -u | xargs docker rmi -f",
+        ]
         run(images, cwd=clone, **settings)
     assert down.returncode == 0, down.stdout + down.stderr
 

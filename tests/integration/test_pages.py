@@ -1,19 +1,12 @@
 """What a person sees in MLflow's pages, in a real browser."""
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import sync_playwright
 
 from modelyard.workloads.registry import get_workload
+from tests.browser import keep, look, open_page
 from tests.integration.trainings import environment_of, run_command
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
@@ -36,51 +29,27 @@ def outcome(stack, stack_settings, real_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page():
-    """A page of a headless Chromium with a profile of its own."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on the PATH (Debian: apt install chromium)")
-    with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path=CHROMIUM,
-            chromium_sandbox=os.geteuid() != 0,
-            args=FLAGS,
-            viewport={"width": 1440, "height": 1000},
-        )
-        yield context.pages[0]
-        context.close()
-
-
-def look(page, url, name, *texts):
-    """Open a page, wait for each text, keep a screenshot if MODELYARD_SCREENSHOTS names a folder."""
-    page.goto(url)
-    for text in texts:
-        page.get_by_text(text, exact=False).first.wait_for(timeout=30_000)
-    if "SCREENSHOTS" in os.environ:
-        if (assistant := page.get_by_role("button", name="Close")).count():  # open at the first visit
-            assistant.first.click()
-        page.wait_for_timeout(1500)
-        page.screenshot(path=Path(os.environ["SCREENSHOTS"], f"{name}.png"))
+    with open_page() as page:
+        yield page
 
 
 def test_the_run_page_shows_metrics_parameters_and_the_dataset_with_our_digest(page, outcome):
     digest = outcome["dataset"]["digest"][:32]
-    look(page, outcome["training"]["run_url"], "run", "default parameters", "test_rmse", "max_leaf_nodes", digest)
+    look(page, outcome["training"]["run_url"], "default parameters", "test_rmse", "max_leaf_nodes", digest)
+    keep(page, "run")
 
 
 def test_the_dataset_page_shows_its_rows_and_files(page, outcome):
-    look(page, outcome["dataset"]["run_url"], "dataset", "num_rows", outcome["raw"]["digest"])
+    look(page, outcome["dataset"]["run_url"], "num_rows", outcome["raw"]["digest"])
+    keep(page, "dataset")
 
 
 def test_the_model_page_shows_the_stage(page, outcome):
-    look(page, outcome["registration"]["url"], "model", "california_housing_model", "candidate", "policy_version")
+    look(page, outcome["registration"]["url"], "california_housing_model", "candidate", "policy_version")
+    keep(page, "model")
 
 
 def test_the_evaluation_page_shows_the_verdict(page, outcome):
-    look(
-        page,
-        outcome["evaluation"]["run_url"],
-        "evaluation",
-        "evaluation of california_housing_model",
-        "baseline_mean_rmse",
-    )
+    texts = ("evaluation of california_housing_model", "baseline_mean_rmse")
+    look(page, outcome["evaluation"]["run_url"], *texts)
+    keep(page, "evaluation")

@@ -1,26 +1,21 @@
-"""From raw data to a policy version: what is on record afterwards, by SQL and by MLflow's own client."""
+"""From raw data to a policy version, in the ways that a training can go; what is on record is in training_record."""
 
-import json
-from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
 import mlflow
 import psycopg
-import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 from psycopg.rows import dict_row
 
-from modelyard.data.digest import digest_table
-from modelyard.data.splits import dataset_table
 from modelyard.store.connections import connect
 from modelyard.store.jobs import get_job, hold_job
 from modelyard.workloads.registry import get_workload
 from tests.integration.trainings import environment_of, run_command, workers_asleep
+from tests.training_record import ACHIEVED
 
 FAILS_IN_FIT = {"at": "before modelyard.workloads.california_housing:Trained", "fault": "fail"}
-ACHIEVED = {"job", "raw", "dataset", "training", "registration", "evaluation", "evaluation_job"}
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +62,6 @@ def get_jobs(stack, outcome):
         return [get_job(connection, job_id=UUID(outcome[key]["job_id"])) for key in ("job", "evaluation_job")]
 
 
-def test_a_training_is_a_job_of_the_trainer_and_its_evaluation_one_of_the_evaluator(stack, client, outcome, rows):
-    assert set(outcome) == ACHIEVED
-    training, evaluation = get_jobs(stack, outcome)
-    assert (training.kind, training.state, training.created_by) == ("train", "succeeded", stack.person)
-    assert (evaluation.kind, evaluation.state, evaluation.created_by) == ("evaluate", "succeeded", "trainer")
-    assert evaluation.parent_job_id == training.job_id
-    assert training.worker.startswith("trainer ") and evaluation.worker.startswith("evaluator ")
-    for job, run_id in (
-        (training, outcome["training"]["run_id"]),
-        (evaluation, outcome["evaluation"]["run_url"].partition("/runs/")[2].partition("?")[0]),
-    ):
-        run = client.get_run(run_id)
-        assert run.data.tags["modelyard.job_id"] == str(job.job_id)
-        assert run.data.tags["mlflow.user"] == stack.person, "whoever asked for it, not the worker"
-
-
 def test_inline_the_same_is_achieved_without_a_worker(stack, train, sample, outcome):
     ended = train("--data", str(sample), "--run-name", "inline", "--inline", "--json")
     assert ended.code == 0, ended.printed
@@ -101,97 +80,6 @@ def test_processing_alone_makes_a_dataset_and_no_model(train, sample, rows):
     assert (first["dataset"]["reused"], again["dataset"]["reused"]) == (False, True)
     assert first["dataset"]["dataset_id"] == again["dataset"]["dataset_id"]
     assert rows("SELECT count(*) FROM exp.model_versions") == versions
-
-
-def test_the_raw_file_is_kept_by_content(stack, sample, outcome):
-    digest = outcome["raw"]["digest"]
-    kept = stack.home / "raw" / digest / sample.name
-    assert sha256(kept.read_bytes()).hexdigest() == digest == sha256(sample.read_bytes()).hexdigest()
-
-
-def test_the_dataset_is_on_record_with_a_digest_that_its_files_have(client, outcome, rows, tmp_path):
-    (row,) = rows("SELECT * FROM exp.datasets WHERE digest = %s", outcome["dataset"]["digest"])
-    assert row["raw_digest"] == outcome["raw"]["digest"]
-    folder = Path(client.download_artifacts(row["mlflow_run_id"], "metadata", str(tmp_path)))
-    X, y, split = (pq.read_table(folder / f"{name}.parquet") for name in ("X", "y", "split"))
-    assert digest_table(dataset_table(X, y, split.column("split").combine_chunks(), None)) == row["digest"]
-    files = rows("SELECT path, sha256 FROM exp.dataset_files WHERE dataset_id = %s", row["dataset_id"])
-    assert "preprocessing_pipeline/pipeline.joblib" in {file["path"] for file in files}
-    for file in files:
-        local = Path(client.download_artifacts(row["mlflow_run_id"], file["path"], str(tmp_path)))
-        assert sha256(local.read_bytes()).hexdigest() == file["sha256"]
-    assert sum(row["split_counts"].values()) == row["num_rows"] == X.num_rows
-
-
-def test_mlflow_shows_the_dataset_with_our_digest_on_each_run(client, outcome, rows):
-    (row,) = rows("SELECT * FROM exp.datasets WHERE digest = %s", outcome["dataset"]["digest"])
-    evaluation_id = outcome["evaluation"]["evaluation_id"]
-    (evaluation,) = rows("SELECT * FROM exp.evaluations WHERE evaluation_id = %s", evaluation_id)
-    for run_id, run_type, context in (
-        (row["mlflow_run_id"], "dataset", "training"),
-        (outcome["training"]["run_id"], "training", "training"),
-        (evaluation["mlflow_run_id"], "evaluation", "evaluation"),
-    ):
-        run = client.get_run(run_id)
-        assert run.info.status == "FINISHED"
-        assert run.data.tags["run_type"] == run_type
-        (shown,) = run.inputs.dataset_inputs
-        assert shown.dataset.digest == row["digest"][:32]
-        assert json.loads(shown.dataset.profile)["num_rows"] == row["num_rows"]
-        assert {tag.key: tag.value for tag in shown.tags}["mlflow.data.context"] == context
-
-
-def test_the_training_run_has_what_its_contract_asks_for(client, outcome):
-    run = client.get_run(outcome["training"]["run_id"])
-    assert run.data.tags["stage"] == "training"
-    assert run.data.tags["policy_id"] == "california_housing_policy"
-    assert run.data.tags["data_source"] == "file_path"
-    assert len(run.data.tags["dvc_md5"]) == 32
-    assert run.data.params["max_iter"] == "100"
-    assert run.data.params["model_class"] == "sklearn.ensemble.HistGradientBoostingRegressor"
-    assert run.data.params["dataset_digest"] == outcome["dataset"]["digest"]
-    for split in ("train", "validation", "test"):
-        assert run.data.metrics[f"{split}_rmse"] > 0
-    assert run.data.metrics["baseline_mean_rmse"] > run.data.metrics["test_rmse"]
-    plots = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "plots")}
-    assert plots == {"plots/residuals.png", "plots/predicted_vs_true.png"}
-
-
-def test_the_model_has_a_signature_an_example_and_a_recorded_sha256_for_every_file(client, outcome, rows, tmp_path):
-    (version,) = rows(
-        "SELECT * FROM exp.model_versions WHERE mlflow_model_version = %s", outcome["registration"]["version"]
-    )
-    uri = f"models:/california_housing_model/{version['mlflow_model_version']}"
-    root = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
-    recorded = rows("SELECT path, sha256 FROM exp.model_files WHERE mlflow_model_id = %s", version["mlflow_model_id"])
-    found = {
-        str(path.relative_to(root)): sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
-    }
-    # MLflow adds this one of its own when a registered version is downloaded
-    found.pop("registered_model_meta", None)
-    assert found == {file["path"]: file["sha256"] for file in recorded}
-    info = mlflow.models.get_model_info(uri)
-    assert [column.name for column in info.signature.inputs][:2] == ["MedInc", "HouseAge"]
-    assert info.saved_input_example_info is not None
-
-
-def test_the_verdict_the_stage_and_the_policy_version_are_on_record_and_shown(client, outcome, rows):
-    evaluation_id = outcome["evaluation"]["evaluation_id"]
-    (evaluation,) = rows("SELECT * FROM exp.evaluations WHERE evaluation_id = %s", evaluation_id)
-    assert evaluation["passed"]
-    assert evaluation["reasons"] == []
-    assert evaluation["metrics"]["rmse"] == pytest.approx(outcome["training"]["metrics"]["test_rmse"])
-    version = outcome["registration"]["version"]
-    (policy,) = rows("SELECT * FROM exp.policy_versions WHERE mlflow_model_version = %s", version)
-    assert policy["policy_id"] == "california_housing_policy"
-    assert policy["version"] == outcome["evaluation"]["policy_version"]
-    (stage,) = rows("SELECT stage FROM exp.stages WHERE mlflow_model_version = %s", version)
-    assert stage == {"stage": "candidate"}
-    (step,) = rows("SELECT * FROM exp.stage_transitions WHERE mlflow_model_version = %s", version)
-    assert (step["from_stage"], step["to_stage"], step["actor"]) == ("none", "candidate", "evaluator")
-    shown = client.get_model_version("california_housing_model", version)
-    assert shown.tags["stage"] == "candidate"
-    assert shown.tags["policy_version"] == str(policy["version"])
 
 
 def test_the_same_data_is_one_dataset_and_the_alias_follows_the_newest_candidate(client, train, sample, outcome):

@@ -54,8 +54,9 @@ def build_policy(rights: Rights, *, bucket: str) -> dict[str, Any]:
 def build_minio_policy(rights: Rights, *, bucket: str) -> dict[str, Any]:
     """The same for MinIO, which lets a user do more than S3 would unless it is told not to.
 
-    By default one may make further keys of one's own, and whoever may delete or list objects may do so with their old
-    versions. Getting an old version cannot be denied alone, but without a list nobody knows what to ask for.
+    By default one may make further keys of one's own, and whoever may delete an object may delete its old versions.
+    Whoever may list objects under a prefix lists their old versions there too, and whoever may get them gets those:
+    neither can be denied alone. Nobody can remove one.
     """
     policy = build_policy(rights, bucket=bucket)
     root = f"arn:aws:s3:::{bucket}"

@@ -1,0 +1,1 @@
+"""The Compose stack, brought up whole on a Docker engine."""

@@ -153,12 +153,9 @@ def test_make_train_needs_docker_and_make_and_no_python_and_trains_an_edited_wor
         assert run(["make", "-s", "psql", sources], cwd=clone, **settings).stdout == "2\n"
     finally:
         down = run(["sh", "-c", "docker compose --profile cli down --volumes --remove-orphans"], cwd=clone, **settings)
-        images = [
-            "sh",
-            "-c",
-            f"docker images -q 'modelyard/*:{settings['MODELYARD_TAG']}' | sort -u | xargs docker rmi -f",
-        ]
-        run(images, cwd=clone, **settings)
+        name = "{{.Repository}}:{{.Tag}}"
+        images = f"docker images --format '{name}' 'modelyard/*:{settings['MODELYARD_TAG']}' | xargs docker rmi"
+        run(["sh", "-c", images], cwd=clone, **settings)
     assert down.returncode == 0, down.stdout + down.stderr
 
 

@@ -170,6 +170,7 @@ def test_a_job_that_takes_all_memory_is_named_so_and_takes_nothing_along(site: S
 
 def test_every_service_stops_in_its_grace_and_nothing_is_lost_over_down_and_up(site: Site) -> None:
     """A training that is under way is given back, and done after the start."""
+    site.check_succeeded(site.order())
     [job_id] = site.hold(FIT)
     before = read_everything(site)
     site.project.compose("stop").checked()

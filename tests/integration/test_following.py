@@ -122,7 +122,7 @@ def train(crew: Crew, seed: int, *more: str, terminal: bool = False) -> Command:
 
 def test_without_a_trainer_the_follower_says_so_and_goes_on_when_there_is_one(crew: Crew) -> None:
     command = train(crew, 1, "--json")
-    command.wait_to_say("no trainer is connected; start one: .* up, or .* worker trainer")
+    command.wait_to_say("no trainer is connected; start one: .* up")
     crew.start(trainers=1)
     assert command.end() == 0, command.err
     outcome = json.loads(command.out)

@@ -40,4 +40,5 @@ def build_config(role: Role, addresses: Addresses, settings: Settings) -> Worker
         claim_s=settings.claim_s,
         pause_s=settings.retry_pause_s,
         heartbeat=str(container.heartbeat) if container else None,
+        secret=str(addresses.secrets / f"{role}.password") if addresses.secrets else None,
     )

@@ -19,6 +19,7 @@ class WorkerConfig:
     claim_s: a job is lost to a worker that has not renewed its claim for so many seconds.
     pause_s: seconds between the first attempt that failed and the second; four times that before the third.
     heartbeat: a file that the worker touches every second while it could begin a job; for a health check.
+    secret: the file that the password in ``dsn`` came from.
     """
 
     role: Role
@@ -29,6 +30,7 @@ class WorkerConfig:
     claim_s: float
     pause_s: float
     heartbeat: str | None = None
+    secret: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

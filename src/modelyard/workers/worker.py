@@ -80,12 +80,23 @@ class _Worker:
         return 1 if self._busy else 0
 
     async def _beat(self, periodic: PeriodicThread) -> None:
-        """Touch the heartbeat's file while this loop turns and the database answers."""
+        """Touch the heartbeat's file while this loop turns, the database answers, and would take a new connection."""
+        password = self._read_secret()
         while self._config.heartbeat is not None:
+            if self._read_secret() != password:
+                said = f"the secret {self._config.secret} has changed since this worker started; make down, make up"
+                print(f"modelyard: {said}", file=sys.stderr, flush=True)
+                return
             if time.monotonic() - periodic.answered_at_s < _ANSWERED_S:
                 with suppress(OSError):  # a full disk is told by the age of the file
                     Path(self._config.heartbeat).touch()
             await asyncio.sleep(1)
+
+    def _read_secret(self) -> bytes | None:
+        try:
+            return Path(self._config.secret).read_bytes() if self._config.secret else None
+        except OSError:
+            return b""
 
     async def _leave(self, queue: "asyncio.Task[None]") -> None:
         """Wait for the job's process to end, and not long for the queue: it may wait for a database that is away."""

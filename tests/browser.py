@@ -52,9 +52,11 @@ def look(page: Any, url: str, *texts: str) -> None:
 
 def keep(page: Any, name: str) -> None:
     """Keep a picture of the page, ``test-results/<name>.png``, once it has come to rest."""
-    if (assistant := page.get_by_role("button", name="Close")).count():  # MLflow's, open at the first visit
-        assistant.first.click()
     page.wait_for_timeout(1500)
+    for button in ("Close", "Acknowledge"):  # MLflow's assistant and the console's licence, open at the first visit
+        if (found := page.get_by_role("button", name=button)).count():
+            found.first.click()
+            page.wait_for_timeout(500)
     page.screenshot(path=provide_pictures() / f"{name}.png")
 
 

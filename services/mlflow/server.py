@@ -8,25 +8,23 @@ import os
 import sys
 from pathlib import Path
 
+ROLE = "mlflow"
 PASSWORDS = Path("/tmp/pgpass")  # noqa: S108  memory: it goes with the container
 
 
 def main() -> None:
     """Become the server."""
     environment = os.environ
-    user, host = environment.get("MODELYARD_DATABASE_USER", "mlflow"), environment["MODELYARD_DATABASE_HOST"]
-    port, database = (
-        environment.get("MODELYARD_DATABASE_PORT", "5432"),
-        environment.get("MODELYARD_DATABASE", "modelyard"),
-    )
-    password = Path(environment["MODELYARD_SECRETS"], f"{user}.password").read_text(encoding="ascii").strip()
+    host, port = environment["MODELYARD_DATABASE_HOST"], environment["MODELYARD_DATABASE_PORT"]
+    database = environment["MODELYARD_DATABASE"]
+    password = Path(environment["MODELYARD_SECRETS"], f"{ROLE}.password").read_text(encoding="ascii").strip()
     if not password:
-        sys.exit(f"modelyard: the secret {user}.password is empty; remove it, then make down and make up")
+        sys.exit(f"modelyard: the secret {ROLE}.password is empty; remove it, then make down and make up")
     PASSWORDS.unlink(missing_ok=True)
     PASSWORDS.touch(mode=0o600)
     PASSWORDS.write_text("*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n", encoding="ascii")
     command = ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "2"]  # noqa: S104
-    command += ["--backend-store-uri", f"postgresql+psycopg2://{user}@{host}:{port}/{database}"]
+    command += ["--backend-store-uri", f"postgresql+psycopg2://{ROLE}@{host}:{port}/{database}"]
     # clients read and write the object store themselves; the server only shows what is in it
     command += ["--no-serve-artifacts", "--default-artifact-root", environment["MODELYARD_ARTIFACT_ROOT"]]
     # with several workers uvicorn's own loop answers each call 44 ms late

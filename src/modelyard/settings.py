@@ -109,6 +109,18 @@ def load_container_settings() -> ContainerSettings | None:
         return ContainerSettings()
 
 
+def get_container_settings() -> ContainerSettings:
+    """What a container of the Compose stack was told.
+
+    Raises:
+        InvalidSetting: this is none, or a variable is missing or cannot be used.
+    """
+    found = load_container_settings()
+    if found is None:
+        raise InvalidSetting("this is done in containers of docker-compose.yml only; make up starts them")
+    return found
+
+
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
     """Read the settings once.

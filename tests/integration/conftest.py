@@ -165,6 +165,18 @@ def shared_database(cluster: Cluster, template: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def person(database: Database) -> psycopg.Connection[dict[str, Any]]:
+    """The connection of a person who may queue jobs."""
+    return database.connect("alice_trainer")
+
+
+@pytest.fixture
+def trainer(database: Database) -> psycopg.Connection[dict[str, Any]]:
+    """The connection of a trainer."""
+    return database.connect("trainer")
+
+
+@pytest.fixture
 def records(database: Database) -> "Records":
     return Records(database)
 

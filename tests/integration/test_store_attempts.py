@@ -31,16 +31,6 @@ ARGUMENTS = {"workload": "houses", "seed": 42}
 
 
 @pytest.fixture
-def person(database):
-    return database.connect("alice_trainer")
-
-
-@pytest.fixture
-def trainer(database):
-    return database.connect("trainer")
-
-
-@pytest.fixture
 def job_id(person):
     return submit_job(person, kind="train", arguments=ARGUMENTS)
 

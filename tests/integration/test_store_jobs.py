@@ -27,16 +27,6 @@ ARGUMENTS = {"workload": "houses", "parameters": {"seed": 42, "depth": 6}}
 TRAIN = {"kind": "train", "arguments": ARGUMENTS}
 
 
-@pytest.fixture
-def person(database):
-    return database.connect("alice_trainer")
-
-
-@pytest.fixture
-def trainer(database):
-    return database.connect("trainer")
-
-
 def begin(connection, job_id, **options):
     return begin_attempt(connection, job_id=job_id, worker="w", **({"claim_s": 60} | options))
 

@@ -24,16 +24,6 @@ NEVER_S = 3600.0
 
 
 @pytest.fixture
-def person(database):
-    return database.connect("alice_trainer")
-
-
-@pytest.fixture
-def trainer(database):
-    return database.connect("trainer")
-
-
-@pytest.fixture
 def job_id(person):
     return submit_job(person, kind="train", arguments={"seed": 42})
 

@@ -4,8 +4,7 @@ import sys
 
 import typer
 
-from modelyard.errors import StackRefused
-from modelyard.settings import ContainerSettings, load_container_settings
+from modelyard.settings import get_container_settings
 
 app = typer.Typer(no_args_is_help=True, help="One-shot services of the Compose stack.", rich_markup_mode=None)
 
@@ -16,7 +15,7 @@ def secrets() -> None:
     from modelyard.stack.bootstrap import name_person
     from modelyard.stack.secrets import provide_secrets
 
-    container = _load()
+    container = get_container_settings()
     provide_secrets(container.secrets, person=name_person(container.person), report=_say)
 
 
@@ -25,14 +24,7 @@ def init() -> None:
     """Prepare PostgreSQL, MLflow's tables and the object store."""
     from modelyard.stack.provision import provision
 
-    provision(_load(), _say)
-
-
-def _load() -> ContainerSettings:
-    found = load_container_settings()
-    if found is None:
-        raise StackRefused("this is done by services of docker-compose.yml; make up starts them")
-    return found
+    provision(get_container_settings(), _say)
 
 
 def _say(text: str) -> None:

@@ -8,10 +8,10 @@ from psycopg import sql
 
 from modelyard.errors import ServiceFailed
 from modelyard.stack.addresses import DATABASE
+from modelyard.stack.postgres import SUPERUSER
 from modelyard.store.migrations import migrate
 
 ADMINISTRATOR = "modelyard_admin"
-SUPERUSER = "postgres"
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('modelyard bootstrap', 0))"
 _GROUPS = ("modelyard_viewer", "modelyard_trainer", "modelyard_promoter", "modelyard_approver")
 _SERVICES = {"mlflow", "trainer", "evaluator", "reader", "backup", "application"}

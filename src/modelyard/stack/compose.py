@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psycopg
 
-from modelyard.errors import InvalidSetting, ModelyardError, ServiceFailed, StackRefused
-from modelyard.settings import ContainerSettings, Settings, find_stack_reason, load_container_settings
+from modelyard.errors import ModelyardError, ServiceFailed, StackRefused
+from modelyard.settings import ContainerSettings, Settings, find_stack_reason, get_container_settings
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.binaries import find_programs
 from modelyard.stack.bootstrap import name_person
@@ -34,7 +34,7 @@ def up(settings: Settings, report: Report, *, trainers: int | None = None) -> Ad
     """
     if trainers is not None:
         raise StackRefused(f"{_NOT_HERE} up TRAINERS={trainers}")
-    addresses = describe(_load())
+    addresses = describe(get_container_settings())
     addresses.password(addresses.person)  # who has none yet is told so, and not that nothing answers
     for service in _list_services(addresses):
         if not service.running and service.name in ("postgres", "mlflow"):
@@ -63,12 +63,12 @@ def find_running(settings: Settings) -> Addresses | None:
 
 def find_addresses(settings: Settings) -> Addresses | None:  # noqa: ARG001
     """Where PostgreSQL and MLflow are, whether or not they answer."""
-    return describe(_load())
+    return describe(get_container_settings())
 
 
 def status(settings: Settings) -> Status:  # noqa: ARG001
     """Which services answer, and how many workers are connected."""
-    services = _list_services(describe(_load()))
+    services = _list_services(describe(get_container_settings()))
     return Status(stack="compose", reason=find_stack_reason(), services=tuple(services), versions={})
 
 
@@ -83,7 +83,7 @@ def psql_path(settings: Settings) -> Path:  # noqa: ARG001
 
 def run_checks(settings: Settings) -> list[Check]:  # noqa: ARG001
     """What keeps the stack from working, as far as this container sees it; changes nothing."""
-    container = _load()
+    container = get_container_settings()
     addresses = describe(container)
     checks = []
     for service in _list_services(addresses):
@@ -111,13 +111,6 @@ def describe(container: ContainerSettings, *, secrets: Path | None = None) -> Ad
     )
 
 
-def _load() -> ContainerSettings:
-    found = load_container_settings()
-    if found is None:
-        raise InvalidSetting("MODELYARD_SECRETS is not set; this works in a container of the stack only")
-    return found
-
-
 def _list_services(addresses: Addresses) -> Iterator[Service]:
     where = f"{addresses.database_host}:{addresses.database_port}"
     workers: list[Service] = []
@@ -131,7 +124,7 @@ def _list_services(addresses: Addresses) -> Iterator[Service]:
         yield Service(name="postgres", running=False, address=f"{where} ({' '.join(str(error).split())})")
     running = answers(addresses.tracking_uri, timeout_s=_ANSWER_WAIT_S)
     yield Service(name="mlflow", running=running, address=addresses.ui_url)
-    store = _load().s3_endpoint
+    store = get_container_settings().s3_endpoint
     yield Service(name="minio", running=_store_answers(store), address=store)
     yield from workers
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import site
+import subprocess
 import sys
 import time
 import urllib.error
@@ -32,7 +33,7 @@ from modelyard.stack.processes import (
 ROLE = "mlflow"
 _NB_WORKERS = 2
 _START_WAIT_S = 120.0
-_UPGRADE_WAIT_S = 1800.0
+UPGRADE_WAIT_S = 1800.0
 _TRIAL_WAIT_S = 60.0
 _STOP = {signal.SIGTERM: 10.0, signal.SIGKILL: 5.0}
 # Neither is public: a child finds its parent's packages and libraries, and nothing else of the caller's environment.
@@ -66,17 +67,14 @@ class MlflowServer:
             ServiceFailed: with the end of MLflow's message.
         """
         self._prepare_folders()
-        command = [sys.executable, "-m", "mlflow", "db", "upgrade", self.backend]
         done = run_program(
-            command,
+            name_upgrade(self.backend),
             folder=self.home.mlflow,
             environment=self._environment(port=None),
             account=self.account,
-            timeout_s=_UPGRADE_WAIT_S,
+            timeout_s=UPGRADE_WAIT_S,
         )
-        if done.returncode != 0:
-            reason = " | ".join(done.stderr.strip().splitlines()[-3:])
-            raise ServiceFailed(f"MLflow's tables could not be upgraded: {reason}")
+        check_upgrade(done)
 
     def start(self, *, port: int) -> ProcessMark:
         """Start the server on 127.0.0.1 and wait until it answers from the database.
@@ -141,6 +139,22 @@ class MlflowServer:
             "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
             "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts),
         }
+
+
+def name_upgrade(backend: str) -> list[str]:
+    """The command that makes MLflow's tables, or brings them up to the installed version."""
+    return [sys.executable, "-m", "mlflow", "db", "upgrade", backend]
+
+
+def check_upgrade(done: "subprocess.CompletedProcess[str]") -> None:
+    """Refuse an upgrade that failed.
+
+    Raises:
+        ServiceFailed: with the end of MLflow's message.
+    """
+    if done.returncode != 0:
+        reason = " | ".join(done.stderr.strip().splitlines()[-3:])
+        raise ServiceFailed(f"MLflow's tables could not be upgraded: {reason}")
 
 
 def choose_account(service: Account) -> Account:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -13,14 +12,15 @@ from psycopg import sql
 from modelyard.errors import ServiceFailed
 from modelyard.settings import ContainerSettings
 from modelyard.stack.addresses import read_secret
-from modelyard.stack.bootstrap import ADMINISTRATOR, SUPERUSER, bootstrap, name_person
+from modelyard.stack.bootstrap import ADMINISTRATOR, bootstrap, name_person
 from modelyard.stack.compose import describe
 from modelyard.stack.mlflow_server import ROLE as MLFLOW
+from modelyard.stack.mlflow_server import UPGRADE_WAIT_S, check_upgrade, name_upgrade
 from modelyard.stack.object_store import prepare_object_store
+from modelyard.stack.postgres import SUPERUSER
 from modelyard.stack.secrets import list_secrets, read_s3_credentials
 
 _GIVEN = Path("/run/secrets")  # where Docker puts secrets that somebody gives
-_UPGRADE_WAIT_S = 1800.0
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('modelyard mlflow tables', 0))"
 
 
@@ -95,16 +95,14 @@ def upgrade_mlflow(dsn: str, *, backend: str, password: str, report: Callable[[s
             return
         report("preparing MLflow's tables")
         done = subprocess.run(
-            [sys.executable, "-m", "mlflow", "db", "upgrade", backend],
+            name_upgrade(backend),
             env={**os.environ, "PGPASSWORD": password, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
             capture_output=True,
             text=True,
-            timeout=_UPGRADE_WAIT_S,
+            timeout=UPGRADE_WAIT_S,
             check=False,
         )
-        if done.returncode != 0:
-            reason = " | ".join(done.stderr.strip().splitlines()[-3:])
-            raise ServiceFailed(f"MLflow's tables could not be upgraded: {reason}")
+        check_upgrade(done)
         with connection.transaction():
             connection.execute("SET LOCAL ROLE mlflow_owner")
             connection.execute(sql.SQL("COMMENT ON SCHEMA mlflow IS {}").format(sql.Literal(installed)))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from modelyard.errors import SecretMissing
 from modelyard.stack.addresses import read_secret
-from modelyard.stack.bootstrap import ADMINISTRATOR, SUPERUSER
+from modelyard.stack.bootstrap import ADMINISTRATOR
+from modelyard.stack.postgres import SUPERUSER
 
 S3_CREDENTIALS = "s3_credentials"
 NOTEBOOK_CREDENTIALS = "notebook_credentials"

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -262,9 +263,9 @@ def _check_postgres(home: Home) -> None:
 def _check_writable(path: Path) -> None:
     folder = _nearest(path)
     # the answer of the file system counts: root passes every permission, and still cannot write everywhere
-    trial = folder / f"{_TRIAL}{os.getpid()}"
-    os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    trial.unlink()
+    handle, trial = tempfile.mkstemp(prefix=_TRIAL, dir=folder)
+    os.close(handle)
+    Path(trial).unlink()
 
 
 def _nearest(path: Path) -> Path:

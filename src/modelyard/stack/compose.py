@@ -34,9 +34,10 @@ def up(settings: Settings, report: Report, *, trainers: int | None = None) -> Ad
     """
     if trainers is not None:
         raise StackRefused(f"{_NOT_HERE} up TRAINERS={trainers}")
-    addresses = describe(get_container_settings())
+    container = get_container_settings()
+    addresses = describe(container)
     addresses.password(addresses.person)  # who has none yet is told so, and not that nothing answers
-    for service in _list_services(addresses):
+    for service in _list_services(container):
         if not service.running and service.name in ("postgres", "mlflow"):
             raise ServiceFailed(
                 f"{service.name} does not answer at {service.address}; make up starts it, make logs shows why"
@@ -68,7 +69,7 @@ def find_addresses(settings: Settings) -> Addresses | None:  # noqa: ARG001
 
 def status(settings: Settings) -> Status:  # noqa: ARG001
     """Which services answer, and how many workers are connected."""
-    services = _list_services(describe(get_container_settings()))
+    services = _list_services(get_container_settings())
     return Status(stack="compose", reason=find_stack_reason(), services=tuple(services), versions={})
 
 
@@ -84,15 +85,14 @@ def psql_path(settings: Settings) -> Path:  # noqa: ARG001
 def run_checks(settings: Settings) -> list[Check]:  # noqa: ARG001
     """What keeps the stack from working, as far as this container sees it; changes nothing."""
     container = get_container_settings()
-    addresses = describe(container)
     checks = []
-    for service in _list_services(addresses):
+    for service in _list_services(container):
         if service.running:
             checks.append(Check(service.name, "ok", f"answers: {service.address}"))
         else:
             found = f"does not answer: {service.address}"
             checks.append(Check(service.name, "fail", found, "make up; make logs shows why"))
-    checks.append(_check_database(addresses))
+    checks.append(_check_database(describe(container)))
     return checks
 
 
@@ -111,7 +111,8 @@ def describe(container: ContainerSettings, *, secrets: Path | None = None) -> Ad
     )
 
 
-def _list_services(addresses: Addresses) -> Iterator[Service]:
+def _list_services(container: ContainerSettings) -> Iterator[Service]:
+    addresses = describe(container)
     where = f"{addresses.database_host}:{addresses.database_port}"
     workers: list[Service] = []
     try:
@@ -124,7 +125,7 @@ def _list_services(addresses: Addresses) -> Iterator[Service]:
         yield Service(name="postgres", running=False, address=f"{where} ({' '.join(str(error).split())})")
     running = answers(addresses.tracking_uri, timeout_s=_ANSWER_WAIT_S)
     yield Service(name="mlflow", running=running, address=addresses.ui_url)
-    store = get_container_settings().s3_endpoint
+    store = container.s3_endpoint
     yield Service(name="minio", running=_store_answers(store), address=store)
     yield from workers
 

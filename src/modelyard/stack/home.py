@@ -263,9 +263,8 @@ def _check_postgres(home: Home) -> None:
 def _check_writable(path: Path) -> None:
     folder = _nearest(path)
     # the answer of the file system counts: root passes every permission, and still cannot write everywhere
-    handle, trial = tempfile.mkstemp(prefix=_TRIAL, dir=folder)
-    os.close(handle)
-    Path(trial).unlink()
+    with tempfile.NamedTemporaryFile(prefix=_TRIAL, dir=folder):
+        pass
 
 
 def _nearest(path: Path) -> Path:

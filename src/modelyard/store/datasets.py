@@ -10,21 +10,77 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from modelyard.data.hashes import HashedFile
-from modelyard.errors import RecordNotFound
-from modelyard.store.connections import Connection, find_row, find_value, hold_lock, list_rows, lock
+from modelyard.errors import RecordConflict, RecordLost, RecordNotFound
+from modelyard.store.connections import Connection, find_row, hold_lock, list_rows, lock, refusals
+
+REFUSALS = {
+    "datasets_name_version_key": (RecordConflict, "another dataset has this version, and versions are never reused"),
+    "datasets_version_check": (RecordConflict, "a version has 1 to 64 letters, digits and . _ + -, e.g. 2025-01-03"),
+    "datasets_removed_check": (RecordLost, ""),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDataset:
+    """A dataset to be recorded.
+
+    Attributes:
+        version: what a person says, e.g. ``2025-01-03``; None for the rule.
+        digest: sha256 of the content, 64 hex characters; ``raw_digest`` likewise, of the raw data (None: no raw files).
+        raw_files: ``name``, ``sha256`` and ``size_bytes`` of each raw file.
+        parent_dataset_id: the dataset that it was made from, if one.
+        rows_digest: sha256 of X, y and extra without the split.
+        extends: digest of as many of its first rows as the newest version has, without the split; None if fewer.
+        preprocessing_hash: hash of the unfitted pipeline, 40 hex characters; empty where there is none.
+        num_elements: cells of X, y, split and extra.
+        split_counts: rows per split.
+        parameters: those that processing takes.
+        violations: expectations that did not hold and were allowed not to.
+    """
+
+    name: str
+    version: str | None = None
+    workload: str
+    digest: str
+    raw_digest: str | None
+    raw_files: Sequence[Mapping[str, Any]]
+    parent_dataset_id: UUID | None = None
+    rows_digest: str
+    extends: str | None = None
+    preprocessing_hash: str = ""
+    location: str
+    mlflow_run_id: str
+    num_rows: int
+    num_elements: int
+    schema: Any
+    profile: Any
+    split_counts: Mapping[str, int]
+    targets: Sequence[str]
+    parameters: Mapping[str, Any]
+    code_version: Mapping[str, Any]
+    notes: Mapping[str, Any]
+    violations: Sequence[Any] = ()
+    data_source: str
+    job_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A row of ``exp.datasets``; ``num_elements`` counts cells, ``split_counts`` rows per split."""
+    """A row of ``exp.datasets``: as it was recorded, by whom and when; ``removed_at`` if its content was deleted.
+
+    ``rows_digest`` and ``preprocessing_hash`` are None where an earlier release recorded it.
+    """
 
     dataset_id: UUID
     name: str
     version: str
     workload: str
     digest: str
-    raw_digest: str
+    raw_digest: str | None
     raw_files: list[dict[str, Any]]
+    parent_dataset_id: UUID | None
+    rows_digest: str | None
+    preprocessing_hash: str | None
     location: str
     mlflow_run_id: str
     num_rows: int
@@ -32,76 +88,63 @@ class Dataset:
     schema: Any
     profile: Any
     split_counts: dict[str, int]
+    targets: list[str]
     parameters: dict[str, Any]
+    code_version: dict[str, Any]
+    notes: dict[str, Any]
+    violations: list[Any]
     data_source: str
+    job_id: UUID | None
     created_by: str
     created_at: datetime
+    removed_at: datetime | None
+    removed_by: str | None
+    removal_reason: str | None
 
 
-def record_dataset(
-    connection: Connection,
-    *,
-    name: str,
-    workload: str,
-    digest: str,
-    raw_digest: str,
-    raw_files: Sequence[Mapping[str, Any]],
-    location: str,
-    mlflow_run_id: str,
-    num_rows: int,
-    num_elements: int,
-    schema: Any,
-    profile: Any,
-    split_counts: Mapping[str, int],
-    parameters: Mapping[str, Any],
-    data_source: str,
-    files: Sequence[HashedFile],
-) -> Dataset:
-    """Record a dataset and its files, or return the one of this name that has the same digest.
+def record_dataset(connection: Connection, new: NewDataset, *, files: Sequence[HashedFile]) -> Dataset:
+    """Record a dataset and its files, or return the one that is the same: its name, digest and pipeline.
 
-    The first version is 1.0.0; a changed schema raises the major number, changed content alone the minor one.
+    The first version is 1.0.0. Rows added after those of the newest version raise the patch number, other values or
+    another pipeline the minor one, another schema the major one. No number is used twice.
 
     Args:
-        digest: sha256 of the content, 64 hex characters; ``raw_digest`` likewise, of the raw data.
-        raw_files: ``name``, ``sha256`` and ``size_bytes`` of each raw file.
-        files: the stored files of the dataset, paths relative to ``location``.
+        connection: as the trainer.
+        new: what to record.
+        files: the stored files of the dataset, paths relative to its run.
+
+    Raises:
+        RecordConflict: the version that was asked for names something else, or this content has another version.
     """
     with connection.transaction():
-        lock(connection, f"dataset {name}")
-        if (same := find_dataset(connection, name=name, digest=digest)) is not None:
+        lock(connection, f"dataset {new.name}")
+        same = find_dataset(connection, name=new.name, digest=new.digest, preprocessing_hash=new.preprocessing_hash)
+        if same is not None:
+            check_version(same, new.version)
             return same
-        values: dict[str, Any] = {
-            "name": name,
-            "version": _next_version(connection, name, schema),
-            "workload": workload,
-            "digest": digest,
-            "raw_digest": raw_digest,
-            "raw_files": Jsonb([dict(file) for file in raw_files]),
-            "location": location,
-            "mlflow_run_id": mlflow_run_id,
-            "num_rows": num_rows,
-            "num_elements": num_elements,
-            "schema": Jsonb(schema),
-            "profile": Jsonb(profile),
-            "split_counts": Jsonb(dict(split_counts)),
-            "parameters": Jsonb(dict(parameters)),
-            "data_source": data_source,
-        }
-        dataset = find_row(
-            connection,
-            """
-            INSERT INTO exp.datasets (
-                name, version, workload, digest, raw_digest, raw_files, location, mlflow_run_id, num_rows,
-                num_elements, schema, profile, split_counts, parameters, data_source
-            ) VALUES (
-                %(name)s, %(version)s, %(workload)s, %(digest)s, %(raw_digest)s, %(raw_files)s, %(location)s,
-                %(mlflow_run_id)s, %(num_rows)s, %(num_elements)s, %(schema)s, %(profile)s, %(split_counts)s,
-                %(parameters)s, %(data_source)s
-            ) RETURNING {columns}
-            """,
-            values,
-            row=Dataset,
-        )
+        values = {name: getattr(new, name) for name in new.__dataclass_fields__ if name != "extends"}
+        for name in ("raw_files", "schema", "profile", "split_counts", "targets", "parameters", "code_version"):
+            values[name] = Jsonb(_plain(values[name]))
+        values |= {"notes": Jsonb(dict(new.notes)), "violations": Jsonb(list(new.violations))}
+        values["version"] = new.version or _next_version(connection, new)
+        with refusals(REFUSALS):
+            dataset = find_row(
+                connection,
+                """
+                INSERT INTO exp.datasets (
+                    name, version, workload, digest, raw_digest, raw_files, parent_dataset_id, rows_digest,
+                    preprocessing_hash, location, mlflow_run_id, num_rows, num_elements, schema, profile, split_counts,
+                    targets, parameters, code_version, notes, violations, data_source, job_id
+                ) VALUES (
+                    %(name)s, %(version)s, %(workload)s, %(digest)s, %(raw_digest)s, %(raw_files)s,
+                    %(parent_dataset_id)s, %(rows_digest)s, %(preprocessing_hash)s, %(location)s, %(mlflow_run_id)s,
+                    %(num_rows)s, %(num_elements)s, %(schema)s, %(profile)s, %(split_counts)s, %(targets)s,
+                    %(parameters)s, %(code_version)s, %(notes)s, %(violations)s, %(data_source)s, %(job_id)s
+                ) RETURNING {columns}
+                """,
+                values,
+                row=Dataset,
+            )
         assert dataset is not None  # noqa: S101  an insert either returns its row or raises
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -109,6 +152,30 @@ def record_dataset(
                 [(dataset.dataset_id, file.path, file.sha256, file.size_bytes) for file in files],
             )
         return dataset
+
+
+def record_use(connection: Connection, *, dataset_id: UUID, mlflow_run_id: str, run_type: str, context: str) -> None:
+    """Record that a run uses a dataset; twice is once."""
+    connection.execute(
+        """
+        INSERT INTO exp.dataset_uses (dataset_id, mlflow_run_id, run_type, context) VALUES (%s, %s, %s, %s)
+        ON CONFLICT DO NOTHING
+        """,
+        [dataset_id, mlflow_run_id, run_type, context],
+    )
+
+
+def check_version(dataset: Dataset, version: str | None) -> None:
+    """Refuse another version for content that is on record.
+
+    Raises:
+        RecordConflict: it has another one.
+    """
+    if version is not None and version != dataset.version:
+        raise RecordConflict(
+            f"this very content is {dataset.name} {dataset.version} already, and a version never shifts; "
+            f"leave --version {version} out"
+        )
 
 
 @contextmanager
@@ -136,16 +203,28 @@ def get_dataset(connection: Connection, *, dataset_id: UUID) -> Dataset:
     return dataset
 
 
-def find_dataset(connection: Connection, *, name: str, digest: str) -> Dataset | None:
-    """The dataset of this name with this digest."""
-    query = "SELECT {columns} FROM exp.datasets WHERE name = %(name)s AND digest = %(digest)s"
-    return find_row(connection, query, {"name": name, "digest": digest}, row=Dataset)
+def find_dataset(
+    connection: Connection, *, name: str, digest: str, preprocessing_hash: str | None = None
+) -> Dataset | None:
+    """The dataset of this name with this digest; without a pipeline's hash the newest of them."""
+    query = """
+        SELECT {columns} FROM exp.datasets
+        WHERE name = %(name)s AND digest = %(digest)s AND removed_at IS NULL
+            -- an earlier release did not keep the hash
+            AND (%(hash)s::text IS NULL OR coalesce(preprocessing_hash, %(hash)s) = %(hash)s)
+        ORDER BY created_at DESC LIMIT 1
+    """
+    return find_row(connection, query, {"name": name, "digest": digest, "hash": preprocessing_hash}, row=Dataset)
 
 
-def find_newest(connection: Connection, *, workload: str) -> Dataset | None:
-    """The dataset of a workload that was recorded last."""
-    query = "SELECT {columns} FROM exp.datasets WHERE workload = %(workload)s ORDER BY created_at DESC LIMIT 1"
-    return find_row(connection, query, {"workload": workload}, row=Dataset)
+def find_newest_version(connection: Connection, *, name: str) -> Dataset | None:
+    """The dataset of this name with the highest number, deleted ones too; versions that are no numbers do not count."""
+    query = """
+        SELECT {columns} FROM exp.datasets
+        WHERE name = %(name)s AND version ~ '^[0-9]{{1,6}}([.][0-9]{{1,6}}){{2}}$'
+        ORDER BY string_to_array(version, '.')::integer[] DESC LIMIT 1
+    """
+    return find_row(connection, query, {"name": name}, row=Dataset)
 
 
 def list_dataset_files(connection: Connection, *, dataset_id: UUID) -> list[HashedFile]:
@@ -154,23 +233,29 @@ def list_dataset_files(connection: Connection, *, dataset_id: UUID) -> list[Hash
     return list_rows(connection, query, {"dataset_id": dataset_id}, row=HashedFile)
 
 
-def _next_version(connection: Connection, name: str, schema: Any) -> str:
-    version = find_value(
-        connection,
-        """
-        SELECT CASE
-            -- whether a column has nulls is no part of what it is
-            WHEN (SELECT jsonb_agg(c - 'nullable') FROM jsonb_array_elements(schema) AS c)
-                = (SELECT jsonb_agg(c - 'nullable') FROM jsonb_array_elements(%(schema)s) AS c)
-            THEN format('%%s.%%s.0', number[1], number[2] + 1)
-            ELSE format('%%s.0.0', number[1] + 1)
-        END
-        FROM exp.datasets, LATERAL (
-            SELECT CASE WHEN version ~ '^[0-9]{1,6}([.][0-9]{1,6}){2}$'
-                        THEN string_to_array(version, '.')::integer[] END AS number
-        ) AS numbers
-        WHERE name = %(name)s AND number IS NOT NULL ORDER BY number DESC LIMIT 1
-        """,
-        {"name": name, "schema": Jsonb(schema)},
-    )
-    return version or "1.0.0"
+def _next_version(connection: Connection, new: NewDataset) -> str:
+    last = find_newest_version(connection, name=new.name)
+    if last is None:
+        return "1.0.0"
+    major, minor, patch = map(int, last.version.split("."))
+    if _columns(last.schema) != _columns(new.schema):
+        return f"{major + 1}.0.0"
+    if (
+        new.preprocessing_hash == last.preprocessing_hash
+        and new.extends is not None
+        and new.extends == last.rows_digest
+    ):
+        return f"{major}.{minor}.{patch + 1}"
+    return f"{major}.{minor + 1}.0"
+
+
+def _columns(schema: Any) -> Any:
+    """A schema without whether a column has nulls, which is no part of what it is."""
+    return [{key: value for key, value in column.items() if key != "nullable"} for column in schema]
+
+
+def _plain(value: Any) -> Any:
+    """Mappings as dict, sequences as list: what JSON knows."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_plain(part) for part in value] if isinstance(value, Sequence) and not isinstance(value, str) else value

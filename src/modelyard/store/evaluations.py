@@ -9,11 +9,12 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from modelyard.errors import RecordNotFound
+from modelyard.errors import RecordLost, RecordNotFound
 from modelyard.store.canonical import hash_json
 from modelyard.store.connections import Connection, find_row, refusals
 
 _REFUSALS = {
+    "evaluations_removed_check": (RecordLost, ""),
     "evaluations_model_version_fkey": (RecordNotFound, "this model version was not registered by modelyard"),
     "evaluations_dataset_id_fkey": (RecordNotFound, "the dataset of this evaluation is not recorded"),
     "evaluations_baseline_policy_version_id_fkey": (RecordNotFound, "the baseline is no policy version"),

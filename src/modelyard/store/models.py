@@ -10,10 +10,11 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from modelyard.data.hashes import HashedFile
-from modelyard.errors import RecordConflict, RecordNotFound
+from modelyard.errors import RecordConflict, RecordLost, RecordNotFound, UnknownName
 from modelyard.store.connections import Connection, find_row, hold_lock, list_rows, lock, refusals
 
 _REFUSALS = {
+    "model_versions_removed_check": (RecordLost, ""),
     "model_versions_pkey": (RecordConflict, "this model version belongs to another run"),
     "model_versions_files_check": (RecordNotFound, ""),
     "model_versions_dataset_id_fkey": (RecordNotFound, "the dataset of this model version is not recorded"),
@@ -23,7 +24,10 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
-    """A row of ``exp.model_versions``; ``mlflow_model_id`` is the logged model (m-…) that holds its files."""
+    """A row of ``exp.model_versions``; ``mlflow_model_id`` is the logged model (m-…) that holds its files.
+
+    ``environment`` is what its training ran in, None where an earlier release recorded it.
+    """
 
     mlflow_model_name: str
     mlflow_model_version: str
@@ -37,6 +41,7 @@ class ModelVersion:
     parameters: dict[str, Any]
     code_version: dict[str, Any]
     metrics: dict[str, float]
+    environment: dict[str, Any] | None
     created_by: str
     created_at: datetime
 
@@ -85,6 +90,7 @@ def record_model_version(
     parameters: Mapping[str, Any],
     code_version: Mapping[str, Any],
     metrics: Mapping[str, float],
+    environment: Mapping[str, Any] | None = None,
     job_id: UUID | None = None,
 ) -> ModelVersion:
     """Record a registered model version, or return the one that this run has already.
@@ -106,6 +112,7 @@ def record_model_version(
         "parameters": Jsonb(dict(parameters)),
         "code_version": Jsonb(dict(code_version)),
         "metrics": Jsonb(dict(metrics)),
+        "environment": None if environment is None else Jsonb(dict(environment)),
     }
     with refusals(_REFUSALS):
         inserted = find_row(
@@ -113,10 +120,11 @@ def record_model_version(
             """
             INSERT INTO exp.model_versions (
                 mlflow_model_name, mlflow_model_version, mlflow_run_id, mlflow_model_id, workload, task, model_type,
-                dataset_id, job_id, parameters, code_version, metrics
+                dataset_id, job_id, parameters, code_version, metrics, environment
             ) VALUES (
                 %(mlflow_model_name)s, %(mlflow_model_version)s, %(mlflow_run_id)s, %(mlflow_model_id)s, %(workload)s,
-                %(task)s, %(model_type)s, %(dataset_id)s, %(job_id)s, %(parameters)s, %(code_version)s, %(metrics)s
+                %(task)s, %(model_type)s, %(dataset_id)s, %(job_id)s, %(parameters)s, %(code_version)s, %(metrics)s,
+                %(environment)s
             ) ON CONFLICT ON CONSTRAINT model_versions_mlflow_run_id_key DO NOTHING
             RETURNING {columns}
             """,
@@ -141,6 +149,22 @@ def get_model_version(connection: Connection, *, mlflow_model_name: str, mlflow_
     )
     if found is None:
         raise RecordNotFound(f"{mlflow_model_name} version {mlflow_model_version} was not registered by modelyard")
+    return found
+
+
+def resolve_model_version(connection: Connection, text: str) -> ModelVersion:
+    """The model version that ``MODEL/VERSION`` names, e.g. ``houses_model/3``.
+
+    Raises:
+        UnknownName: there is none; some that there are, are named.
+    """
+    name, _, version = text.rpartition("/")
+    found = find_model_version(connection, mlflow_model_name=name, mlflow_model_version=version)
+    if found is None:
+        query = "SELECT {columns} FROM exp.model_versions ORDER BY mlflow_model_name = %(name)s DESC, created_at DESC"
+        known = list_rows(connection, query + " LIMIT 20", {"name": name or version}, row=ModelVersion)
+        names = [f"{row.mlflow_model_name}/{row.mlflow_model_version}" for row in known]
+        raise UnknownName("model version", text, names, hint="Write MODEL/VERSION.")
     return found
 
 

@@ -7,7 +7,12 @@ ModelyardError                    exit code 1
 │   ├── InvalidSetting
 │   ├── RawDataNotFound
 │   ├── RawDataMalformed
+│   ├── DatasetRefused            a dataset that cannot be trained on as asked
+│   ├── SchemaMismatch            input with other columns than a model was trained on
+│   ├── DataInvalid               rows that are not as their workload expects
+│   ├── InvalidExpectation        an expectation that cannot be checked
 │   ├── UnsupportedFile           a file that no reader of ours opens
+│   ├── DriftNotMeasured          there is nothing to compare
 │   └── DigestRefused             a column type that has no canonical form
 ├── StackRefused                  exit code 2: the surroundings do not allow it
 │   ├── HomeRefused               the stack's folder: read-only, newer, somebody else's
@@ -24,6 +29,7 @@ ModelyardError                    exit code 1
 ├── RecordConflict                something else is recorded under this key
 ├── PolicyVersionRefused          a policy does not take this model version
 ├── RecordLost                    MLflow or the raw store no longer has what the database names
+├── RemovalRefused                exit code 2: a dataset cannot be deleted, or not by who asks
 ├── WorkHeld                      exit code 2: another process does this very work now
 ├── JobRefused                    exit code 2: a job cannot be cancelled or tried again as it is
 ├── JobFailed                     a job that was followed has failed or was cancelled
@@ -89,8 +95,48 @@ class RawDataMalformed(BadInput):
         super().__init__(f"{path}: {'; '.join(self.problems)}. {hint}".rstrip())
 
 
+class DatasetRefused(BadInput):
+    """A dataset that cannot be trained on as asked; the text gives the reason."""
+
+
+class SchemaMismatch(BadInput):
+    """Input with other columns than a model was trained on; every difference is listed."""
+
+    def __init__(self, what: str, expected: str, differences: Sequence[str]) -> None:
+        self.what, self.expected, self.differences = what, expected, list(differences)
+        super().__init__(f"{what} does not have the columns of {expected}: {'; '.join(self.differences)}")
+
+
+class DataInvalid(BadInput):
+    """Rows that are not as their workload expects; every rule that does not hold, with its count and examples.
+
+    ``violations`` has them all, and the text the first ten.
+    """
+
+    def __init__(self, violations: Sequence[object]) -> None:
+        self.violations = list(violations)
+        n = len(self.violations)
+        shown = "; ".join(map(str, self.violations[:10])) + (f"; and {n - 10} more" if n > 10 else "")
+        super().__init__(
+            f"the data breaks {n} expectation{'' if n == 1 else 's'} of its workload, and nothing was logged: {shown}. "
+            "Correct the data; --allow-invalid records it anyway"
+        )
+
+
+class InvalidExpectation(BadInput):
+    """Expectations that cannot be checked; every mistake is listed, and it is the workload that must be corrected."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__(f"the workload's expectations cannot be checked: {'; '.join(self.problems)}")
+
+
 class UnsupportedFile(BadInput):
     """A file that none of our readers opens."""
+
+
+class DriftNotMeasured(BadInput):
+    """There is nothing to compare; that is a failure, and never the answer that nothing has drifted."""
 
 
 class DigestRefused(BadInput):
@@ -184,6 +230,16 @@ class PolicyVersionRefused(ModelyardError):
 
 class RecordLost(ModelyardError):
     """MLflow or the raw store no longer has what the database names."""
+
+
+class RemovalRefused(ModelyardError):
+    """A dataset cannot be deleted: something refers to it (``dependents``), or who asks may not delete."""
+
+    exit_code = 2
+
+    def __init__(self, text: str, *, dependents: Sequence[object] = ()) -> None:
+        self.dependents = list(dependents)
+        super().__init__(text)
 
 
 class WorkHeld(ModelyardError):

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -61,11 +61,12 @@ class Digest:
             work.sort(key=lambda item: item[2].nbytes, reverse=True)
             self._pending = [self._pool.submit(_update_column, node, name, data) for node, (name, _), data in work]
 
-    def hexdigest(self) -> str:
-        """The digest of all rows so far: 64 hexadecimal digits."""
+    def hexdigest(self, *, leave_out: Collection[str] = ()) -> str:
+        """The digest of all rows so far, of all columns but those left out: 64 hexadecimal digits."""
         self._wait()
-        whole = hashlib.sha256(FORM + _uint64(self.num_rows) + _uint64(len(self._columns)))
-        for (name, type_text), node in zip(self._columns, self._nodes, strict=True):
+        kept = [part for part in zip(self._columns, self._nodes, strict=True) if part[0][0] not in leave_out]
+        whole = hashlib.sha256(FORM + _uint64(self.num_rows) + _uint64(len(kept)))
+        for (name, type_text), node in kept:
             for text in (name.encode(), type_text.encode()):
                 whole.update(_uint64(len(text)) + text)
             whole.update(node.digest())

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from modelyard.data.csv_file import open_csv_batches
+from modelyard.data.json_lines import open_json_batches
 from modelyard.errors import RawDataMalformed, RawDataNotFound, UnsupportedFile
 
 ROW_GROUP_ROWS = 131_072
@@ -18,17 +19,20 @@ _SUFFIXES = {
     **dict.fromkeys((".parquet", ".pq"), "Parquet"),
     **dict.fromkeys((".csv", ".tsv"), "CSV"),
     **dict.fromkeys((".arrow", ".arrows", ".ipc", ".feather"), "Arrow"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "JSON"),
 }
+READABLE_SUFFIXES = tuple(_SUFFIXES)
+_TEXTS = ("CSV", "JSON")
 _BEGINNINGS = ((b"PAR1", "Parquet"), (b"ARROW1", "Arrow"), (b"\xff\xff\xff\xff", "Arrow"))
 
 Opened = tuple[pa.Schema, Iterator[pa.RecordBatch]]
 
 
 def open_batches(path: Path) -> Opened:
-    """Schema and record batches of a Parquet file or partitioned folder, CSV, Arrow IPC (file, stream) or Feather file.
+    """Schema and record batches of a file of Parquet, CSV, JSON, Arrow IPC or Feather, or a partitioned Parquet folder.
 
     Rows come in the file's order, the files of a folder sorted by path. Memory stays bounded: Parquet by columns of
-    a row group, CSV by blocks, Arrow mapped.
+    a row group, CSV and JSON by blocks, Arrow mapped.
 
     Raises:
         RawDataNotFound: nothing is there.
@@ -80,6 +84,8 @@ def _open(path: Path) -> Opened:
         return file.schema_arrow, _parquet_batches(file)
     if kind == "CSV":
         return open_csv_batches(path, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    if kind == "JSON":
+        return open_json_batches(path)
     return _open_arrow(path)
 
 
@@ -93,15 +99,18 @@ def _format(path: Path) -> str:
     claimed = _SUFFIXES.get(path.suffix.lower())
     if claimed is None and found is None:
         raise UnsupportedFile(
-            f"{path}: this is no format that is read here; those are Parquet, Arrow, Feather, "
-            "and text with a line of column names in a file that is called .csv or .tsv"
+            f"{path}: this is no format that is read here; those are Parquet, Arrow, Feather, JSON in a file that is "
+            "called .jsonl, .ndjson or .json, and text with a line of column names in one that is called .csv or .tsv"
         )
-    if claimed == "CSV" and found is None and b"\0" in head:
-        raise RawDataMalformed(path, ["it is called CSV and is not text in UTF-8"], hint="Save it as CSV in UTF-8.")
-    if claimed is None or claimed == found or (claimed == "CSV" and found is None):
-        return found or "CSV"
+    if found is None and claimed in _TEXTS:
+        if b"\0" in head:
+            problem, hint = f"it is called {claimed} and is not text in UTF-8", f"Save it as {claimed} in UTF-8."
+            raise RawDataMalformed(path, [problem], hint=hint)
+        return claimed
+    if found is not None and claimed in (None, found):
+        return found
     raise RawDataMalformed(
-        path, [f"it is called {path.suffix} and holds {found or 'something other than ' + claimed}"], hint="Rename it."
+        path, [f"it is called {path.suffix} and holds {found or f'something other than {claimed}'}"], hint="Rename it."
     )
 
 

@@ -44,42 +44,70 @@ def split_counts(split: Any) -> dict[str, int]:
 
 
 def check_split(split: Any, groups: Any = None) -> None:
-    """Check that a split can be trained and tested on.
+    """Check that a split can be trained and tested on; takes and raises what ``SplitCheck`` does."""
+    check = SplitCheck()
+    check.update(split, groups)
+    check.close()
 
-    Args:
-        split: n strings, Array or ChunkedArray.
-        groups: n values, e.g. participants, each of which must stay on one side of the split, or None.
 
-    Raises:
-        BadInput: a value other than train, validation and test, no row in train or test, rows without a group, or
-            groups on more than one side, with examples.
-    """
-    unknown = sorted({str(value) for value in pc.unique(_decoded(split)).to_pylist()} - set(SPLITS))
-    if unknown:
-        raise BadInput(f"a split is one of {', '.join(SPLITS)}; found {', '.join(unknown[:5])}")
-    counts = split_counts(split)
-    empty = [name for name in ("train", "test") if not counts[name]]
-    if empty:
-        raise BadInput(f"the split leaves no row in {' and '.join(empty)}: {counts}; change the shares or add data")
-    if groups is None:
-        return
-    if len(groups) != len(split):
-        raise BadInput(f"there are {len(groups):,} groups for {len(split):,} rows")
-    pairs = pa.table({"group": _decoded(groups), "split": _decoded(split)}).group_by(["group", "split"]).aggregate([])
-    if pairs["group"].null_count:
-        raise BadInput(
-            "there are rows without a group, so no side of the split can be told for them; drop or name them"
-        )
-    sides = pairs.group_by("group").aggregate([("split", "count"), ("split", "list")])
-    torn = sides.filter(pc.field("split_count") > 1).sort_by("group")
-    if torn.num_rows:
-        examples = [
-            f"{row['group']!r} ({', '.join(sorted(row['split_list']))})" for row in torn.slice(0, 3).to_pylist()
-        ]
-        raise BadInput(
-            f"groups are on more than one side of the split ({torn.num_rows:,} of {sides.num_rows:,}), "
-            f"e.g. {'; '.join(examples)}; split by group"
-        )
+class SplitCheck:
+    """Checks that a split can be trained and tested on, a chunk of rows at a time; ``counts`` are rows per split."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(SPLITS, 0)
+        self._pairs: pa.Table | None = None
+
+    def update(self, split: Any, groups: Any = None) -> None:
+        """Add rows.
+
+        Args:
+            split: n strings, Array or ChunkedArray.
+            groups: n values, e.g. participants, each of which must stay on one side of the split, or None.
+
+        Raises:
+            BadInput: a value other than train, validation and test, or rows without a group.
+        """
+        unknown = sorted({str(value) for value in pc.unique(_decoded(split)).to_pylist()} - set(SPLITS))
+        if unknown:
+            raise BadInput(f"a split is one of {', '.join(SPLITS)}; found {', '.join(unknown[:5])}")
+        for name, count in split_counts(split).items():
+            self.counts[name] += count
+        if groups is None:
+            return
+        if len(groups) != len(split):
+            raise BadInput(f"there are {len(groups):,} groups for {len(split):,} rows")
+        pairs = pa.table({"group": _decoded(groups), "split": _decoded(split)}).group_by(["group", "split"])
+        found = pairs.aggregate([])
+        if found["group"].null_count:
+            raise BadInput(
+                "there are rows without a group, so no side of the split can be told for them; drop or name them"
+            )
+        known = found if self._pairs is None else pa.concat_tables([self._pairs, found])
+        self._pairs = known.group_by(["group", "split"]).aggregate([])
+
+    def close(self) -> None:
+        """Check all rows together.
+
+        Raises:
+            BadInput: no row in train or test, or groups on more than one side, with examples.
+        """
+        empty = [name for name in ("train", "test") if not self.counts[name]]
+        if empty:
+            raise BadInput(
+                f"the split leaves no row in {' and '.join(empty)}: {self.counts}; change the shares or add data"
+            )
+        if self._pairs is None:
+            return
+        sides = self._pairs.group_by("group").aggregate([("split", "count"), ("split", "list")])
+        torn = sides.filter(pc.field("split_count") > 1).sort_by("group")
+        if torn.num_rows:
+            examples = [
+                f"{row['group']!r} ({', '.join(sorted(row['split_list']))})" for row in torn.slice(0, 3).to_pylist()
+            ]
+            raise BadInput(
+                f"groups are on more than one side of the split ({torn.num_rows:,} of {sides.num_rows:,}), "
+                f"e.g. {'; '.join(examples)}; split by group"
+            )
 
 
 def _decoded(column: Any) -> Any:

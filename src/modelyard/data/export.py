@@ -1,0 +1,207 @@
+"""A dataset's rows as one table in a file format, written to a stream a part at a time."""
+
+import base64
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from modelyard.data.dataset import DatasetTables
+from modelyard.data.schema import canonical_type
+from modelyard.errors import BadInput, UnsupportedFile
+
+FORMATS = ("parquet", "csv", "arrow", "jsonl")
+BINARY_FORMATS = ("parquet", "arrow")
+# canonical types that reading the text again gives back
+_KEPT_TYPES = {"csv": ("bool", "int64", "float64", "string", "date"), "jsonl": ("bool", "int64", "float64", "string")}
+
+
+def name_columns(part: DatasetTables, *, full_names: bool = False) -> list[str]:
+    """The columns' names in the file: their own, and ``X.<name>`` etc. of those that two columns share.
+
+    With ``full_names`` all are ``X.<name>``, ``y.<name>``, ``split``, ``extra.<name>``, under which the digest of the
+    file is the dataset's.
+    """
+    full = part.table().column_names
+    if full_names:
+        return full
+    own = [name for table in part.parts().values() for name in table.column_names]
+    count = Counter(own)
+    names = [long if count[short] > 1 else short for short, long in zip(own, full, strict=True)]
+    return full if len({*names}) < len(names) else names
+
+
+def list_changed_types(schema: pa.Schema, format_name: str) -> list[str]:
+    """Columns, with their type, whose type somebody who reads the text does not find again."""
+    kept = _KEPT_TYPES.get(format_name)
+    types = [(field.name, canonical_type(field)) for field in schema] if kept else []
+    return [f"{name} ({text})" for name, text in types if kept and text not in kept]
+
+
+def write_rows(parts: Iterable[DatasetTables], sink: BinaryIO, *, format_name: str, names: list[str]) -> int:
+    """Write the rows of a dataset, X, y, split and extra side by side; return how many.
+
+    Parquet and Arrow give back the same values and types. CSV and JSON give back the same numbers, texts and nulls, and
+    not what their text does not tell: widths of numbers, times, decimals; of CSV doubles that are all whole come back
+    as integers, and JSON has null for NaN.
+
+    Args:
+        parts: the rows, at least one part; they all have the same columns.
+        sink: a stream that need not be a file.
+        format_name: one of ``FORMATS``.
+        names: of the columns, as ``name_columns`` gives them.
+
+    Raises:
+        UnsupportedFile: a column that the format cannot hold; of its type before anything is written.
+    """
+    tables = (_decoded(part.table().rename_columns(names)) for part in parts)
+    first = next(tables)
+    _check_types(first.schema, format_name)
+    num_rows = 0
+    try:
+        with _WRITERS[format_name](_Counted(sink), first.schema) as write:
+            for table in chain([first], tables):
+                write(table)
+                num_rows += table.num_rows
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise UnsupportedFile(f"{format_name} cannot hold these rows: {error}; choose another --format") from None
+    return num_rows
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
+    """A stream into a file that appears at the end of the block, whole, or not at all.
+
+    Raises:
+        BadInput: it is there and ``replace`` was not asked for, or it cannot be written.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} is no plain file; name another one with --output")
+    if path.exists() and not replace:
+        raise BadInput(f"{path} is there already; name another file with --output, or replace it with --force")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        file = part.open("xb")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror}); name another file with --output") from None
+    try:
+        with file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class _Counted:
+    """A stream that knows how much went through it: writers ask, and a pipe cannot say."""
+
+    closed = False
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink, self._size = sink, 0
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self._sink.write(data)
+        self._size += size
+        return size
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        self._sink.flush()
+
+    def close(self) -> None:
+        """The stream stays open: it is another's."""
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """Categories as their values: a dictionary differs from part to part, and files can hold only one."""
+    for index, field in enumerate(table.schema):
+        data_type: Any = field.type
+        if pa.types.is_dictionary(data_type):
+            data_type = data_type.value_type
+        if pa.types.is_string_view(data_type):
+            data_type = pa.string()
+        if data_type != field.type:
+            table = table.set_column(index, field.with_type(data_type), table.column(index).cast(data_type))
+    return table
+
+
+def _check_types(schema: pa.Schema, format_name: str) -> None:
+    types = pa.types
+    if format_name == "csv":
+        wrong = [
+            f"{field.name} ({field.type})"
+            for field in schema
+            if types.is_nested(field.type)
+            or types.is_binary(field.type)
+            or types.is_large_binary(field.type)
+            or types.is_fixed_size_binary(field.type)
+        ]
+        if wrong:
+            raise UnsupportedFile(f"CSV cannot hold {', '.join(wrong)}; choose parquet, arrow or jsonl")
+
+
+Write = Callable[[pa.Table], Any]
+
+
+@contextmanager
+def _parquet(sink: Any, schema: pa.Schema) -> Iterator[Write]:
+    with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _arrow(sink: Any, schema: pa.Schema) -> Iterator[Write]:
+    with pa.ipc.new_file(sink, schema) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _csv(sink: Any, schema: pa.Schema) -> Iterator[Write]:
+    with csv.CSVWriter(sink, schema) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _jsonl(sink: Any, schema: pa.Schema) -> Iterator[Write]:  # noqa: ARG001
+    def write(table: pa.Table) -> None:
+        for batch in table.to_batches(max_chunksize=8192):
+            columns = [_plain_values(field, column) for field, column in zip(batch.schema, batch.columns, strict=True)]
+            names = batch.schema.names
+            rows = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+            try:
+                lines = [json.dumps(row, ensure_ascii=False, allow_nan=False, default=_as_text) for row in rows]
+            except ValueError:
+                raise pa.ArrowInvalid("a number is infinite, or NaN in a list, and JSON has neither") from None
+            sink.write("".join(f"{line}\n" for line in lines).encode())
+
+    yield write
+
+
+def _plain_values(field: "pa.Field[Any]", column: Any) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_floating(field.type):
+        return [None if value != value else value for value in values]  # JSON has no NaN
+    return values
+
+
+def _as_text(value: Any) -> str:
+    """What JSON has no kind for: times as ISO 8601 has them, bytes in base64, the rest as it prints."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+
+
+_WRITERS = {"parquet": _parquet, "arrow": _arrow, "csv": _csv, "jsonl": _jsonl}

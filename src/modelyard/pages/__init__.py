@@ -1,0 +1,1 @@
+"""HTML pages as text from plain values: each one file, without script and without network."""

@@ -1,5 +1,6 @@
 """One contract for every workload, run on its own sample."""
 
+import json
 import math
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from modelyard.data.dataset import DatasetTables
+from modelyard.data.validation import Validator
 from modelyard.errors import RawDataMalformed
 from modelyard.workloads.contract import SPLITS, Parameters, Processed, Trained, Workload
 from modelyard.workloads.registry import build_parameters
@@ -48,6 +51,7 @@ def check_workload(workload: Workload, *, folder: Path) -> None:
     files = check_sample(workload, folder)
     check_malformed(workload, files, folder)
     check_imports(workload, folder)
+    check_expected_columns(workload, files)
     for model_type in workload.spec.model_types:
         _, parameters = build_parameters(
             workload, model_type=model_type, values=TINY[workload.spec.name].get(model_type, {})
@@ -133,10 +137,32 @@ def check_process(workload: Workload, files: list[Path], parameters: Parameters)
         assert dataset.extra.num_rows == n and again.extra is not None and dataset.extra.equals(again.extra)
         names += dataset.extra.column_names
     assert len(set(names)) == len(names), "X, y and extra stand side by side"
+    check_expectations(workload, dataset)
     if workload.spec.group_column is not None:
         sides = [set(dataset.load_rows(split)[workload.spec.group_column]) for split in SPLITS]
         assert sum(map(len, sides)) == len(set().union(*sides)), "a group is on both sides of a split"
     return dataset
+
+
+def check_expected_columns(workload: Workload, files: list[Path]) -> None:
+    """Each column that is expected is there under some shipped parameters, so that no misspelt one waits for ever."""
+    names: set[str] = set()
+    settings = [*workload.spec.configs.values(), *((model_type, {}) for model_type in workload.spec.model_types)]
+    for model_type, values in settings:
+        _, parameters = build_parameters(workload, model_type=model_type, values=values)
+        dataset = check_process(workload, files, parameters)
+        content = DatasetTables(X=dataset.X, y=dataset.y, split=dataset.split, extra=dataset.extra).table()
+        names |= {name for full in content.column_names for name in (full, full.partition(".")[2])}
+    expectations = workload.spec.expectations
+    assert {expected.column for expected in expectations.columns} | {*expectations.unique_key} <= names
+
+
+def check_expectations(workload: Workload, dataset: Processed) -> None:
+    """They can be recorded and checked, and the workload's own sample meets them."""
+    json.dumps(workload.spec.expectations.describe(), allow_nan=False)
+    validator = Validator(workload.spec.expectations)
+    validator.update(DatasetTables(X=dataset.X, y=dataset.y, split=dataset.split, extra=dataset.extra))
+    assert validator.result() == []
 
 
 def check_train(workload: Workload, dataset: Processed, parameters: Parameters) -> Trained:

@@ -69,6 +69,27 @@ def test_a_command_in_a_container_gets_its_arguments_and_files_as_they_were_give
     assert handed[handed.index("--user") + 1] == caller, "whoever calls, but never root"
 
 
+@pytest.mark.parametrize(
+    ("words", "service"),
+    [
+        (("gc",), "gc"),
+        (("gc", "--yes"), "gc"),
+        (("datasets", "delete", "houses@1.0.0", "--reason", "no use", "--yes"), "gc"),
+        (("datasets", "list"), "cli"),
+        (("datasets",), "cli"),
+        (("jobs", "delete"), "cli"),
+    ],
+)
+def test_only_the_commands_that_delete_run_where_the_keys_for_that_are(
+    launch: Launch, words: tuple[str, ...], service: str
+) -> None:
+    docker = {"ps --all *State*": "echo running", "compose *run *": 'for word in "$@"; do echo "<$word>"; done'}
+    done = launch(*words, docker=docker)
+    assert done.returncode == 0, done.stderr
+    handed = [line[1:-1] for line in done.stdout.splitlines()]
+    assert handed[-len(words) - 1 :] == [service, *words]
+
+
 def test_data_that_is_not_there_is_left_to_the_command_to_refuse(launch: Launch) -> None:
     docker = {"compose *run *": 'echo "$*"; exit 2'}
     done = launch("process", "w", "--data", "no/such file", docker=docker)

@@ -26,8 +26,48 @@ def test_data_that_was_named_never_falls_back(tmp_path, said):
     (tmp_path / "data/housing.csv").write_text("there is something else to fall back on")
     with pytest.raises(RawDataNotFound, match=r"absent\.csv"):
         locate(tmp_path, said, tmp_path / "absent.csv")
-    with pytest.raises(RawDataMalformed, match=r"holds none of cal_housing\.data, housing\.csv"):
-        locate(tmp_path, said, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RawDataMalformed, match=r"holds none of cal_housing\.data, housing\.csv.* and no file called"):
+        locate(tmp_path, said, tmp_path / "empty")
+
+
+def drop(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def test_of_a_folder_the_workloads_own_file_is_taken_if_it_is_there(tmp_path, said):
+    drop(tmp_path / "f", "a.csv", "housing.csv", "california_housing.csv", "deep/cal_housing.data")
+    found = locate(tmp_path, said, tmp_path / "f")
+    assert found.files == (tmp_path / "f/housing.csv",)
+    assert hash_raw(found).raw.files[0].name == "housing.csv"
+
+
+def test_of_any_other_folder_every_file_that_can_be_read_is_taken_in_the_order_of_their_paths(tmp_path, said):
+    read = ("2024/b/x.PARQUET", "2024/b.jsonl", "a.csv", "b.arrow", "c.json")
+    drop(tmp_path / "f", *reversed(read), ".hidden.csv", ".git/x.csv", "_tmp/x.csv", "notes.txt", "a.csv.dvc", "no")
+    found = locate(tmp_path, said, tmp_path / "f")
+    assert found.names == read
+    assert [path.read_text() for path in found.files] == list(read)
+    raw = hash_raw(found).raw
+    assert [file.name for file in raw.files] == list(read)
+    reference = store_raw(hash_raw(found), raw_uri=(tmp_path / "raw store").as_uri()).reference()
+    fetched = fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri(), folder=tmp_path)
+    assert [path.read_text() for path in fetched.located.files] == list(read)
+    assert fetched.raw.reference() == reference
+
+
+def test_files_of_one_name_in_two_folders_stay_two(tmp_path, said):
+    drop(tmp_path / "f", "year=2024/part-0.parquet", "year=2025/part-0.parquet")
+    (tmp_path / "f/year=2025/part-0.parquet").write_text("year=2024/part-0.parquet")  # the same bytes
+    raw = hash_raw(locate(tmp_path, said, tmp_path / "f")).raw
+    assert [file.name for file in raw.files] == ["year=2024/part-0.parquet", "year=2025/part-0.parquet"]
+    reference = store_raw(
+        hash_raw(locate(tmp_path, said, tmp_path / "f")), raw_uri=(tmp_path / "raw store").as_uri()
+    ).reference()
+    fetched = fetch_raw(reference, raw_uri=(tmp_path / "raw store").as_uri(), folder=tmp_path)
+    assert [path.parent.name for path in fetched.located.files] == ["year=2024", "year=2025"]
 
 
 def test_the_data_folder_comes_first_and_the_workloads_own_folder_in_it(tmp_path, said):
@@ -147,10 +187,19 @@ def test_raw_data_that_is_lost_or_was_changed_is_taken_by_no_job(tmp_path):
     [
         {"files": [{"name": "../../a.csv", "sha256": "0" * 64, "size_bytes": 1}]},
         {"files": [{"name": "a.csv", "sha256": "../" * 21 + "x", "size_bytes": 1}]},
+        {"files": [{"name": "a/../../../a.csv", "sha256": "0" * 64, "size_bytes": 1}]},
+        {"files": [{"name": "/etc/passwd", "sha256": "0" * 64, "size_bytes": 1}]},
         {"files": []},
         {"digest": "0" * 64},
     ],
-    ids=["a name with a path", "a digest with a path", "no file", "the digest of something else"],
+    ids=[
+        "a name with a path",
+        "a digest with a path",
+        "a name that leaves",
+        "a whole path",
+        "no file",
+        "the digest of something else",
+    ],
 )
 def test_a_reference_that_names_no_content_of_the_store_is_refused(tmp_path, forged):
     path = tmp_path / "a.csv"

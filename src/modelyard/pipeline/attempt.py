@@ -32,6 +32,8 @@ _RUN_TYPES: Mapping[str, runs.RunType] = {
     "process": "dataset",
     "train": "training",
     "evaluate": "evaluation",
+    "drift": "evaluation",
+    "reproduce": "evaluation",
     "blend": "blend",
 }
 _REPEATED = (BadInput, ContentMismatch, UntrustedModel, ContractNotMet, RecordLost, RecordNotFound)
@@ -57,6 +59,17 @@ class Attempt:
         return attempts.fenced(connection, job_id=self.job_id, attempt=self.number)
 
 
+@contextmanager
+def recording(connection: Connection, attempt: Attempt | None) -> Iterator[None]:
+    """A transaction that records facts, of an attempt or of somebody who works without a job.
+
+    Raises:
+        AttemptLost: the attempt was taken over or cancelled; nothing was recorded.
+    """
+    with attempt.fenced(connection) if attempt else connection.transaction():
+        yield
+
+
 def list_experiments(job: Job) -> tuple[str, ...]:
     """Names of the MLflow experiments that the runs of a job are in."""
     return tuple(dict.fromkeys((DATASETS_EXPERIMENT, str(job.arguments.get("mlflow_experiment", DATASETS_EXPERIMENT)))))
@@ -78,7 +91,7 @@ def prepare(session: Session, attempt: Attempt) -> None:
 @contextmanager
 def run_step(
     session: Session,
-    attempt: Attempt,
+    attempt: Attempt | None,
     *,
     step: str,
     run_type: runs.RunType,
@@ -98,8 +111,8 @@ def run_step(
             session.mlflow,
             experiment_id=experiment_id,
             run_type=run_type,
-            job_id=str(attempt.job_id),
-            attempt=attempt.number,
+            job_id=str(attempt.job_id) if attempt else None,
+            attempt=attempt.number if attempt else None,
             name=name,
             tags=tags,
         ) as active:

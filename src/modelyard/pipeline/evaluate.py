@@ -1,25 +1,23 @@
 """Model version → evaluation: verified model, verified dataset, the test rows, a verdict, and what follows from it."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from modelyard.data.splits import check_split
 from modelyard.errors import RecordNotFound
 from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
+from modelyard.pipeline.datasets import load_recorded, use_dataset
 from modelyard.pipeline.gate import LimitOutcome, Verdict, apply_gate, describe_gate
-from modelyard.pipeline.process import describe_dataset, load_recorded
+from modelyard.pipeline.models import load_verified
 from modelyard.pipeline.request import describe_origin
 from modelyard.pipeline.results import EvaluationResult
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import attempts, datasets, evaluations, models, policies
 from modelyard.store.connections import Connection
-from modelyard.tracking.datasets import log_input
-from modelyard.tracking.models import load_model
 from modelyard.tracking.registry import project_alias, project_stage
 from modelyard.tracking.runs import ActiveRun, is_finished
 from modelyard.tracking.server import get_or_create_experiment
@@ -47,6 +45,7 @@ def build_arguments(
         "workload": version.workload,
         "model_name": version.mlflow_model_name,
         "model_version": version.mlflow_model_version,
+        "dataset_id": str(dataset.dataset_id),
         "dataset_name": dataset.name,
         "dataset_digest": dataset.digest,
         "mlflow_experiment": mlflow_experiment,
@@ -64,9 +63,7 @@ def read_evaluation(connection: Connection, arguments: Mapping[str, Any]) -> Eva
     version = models.get_model_version(
         connection, mlflow_model_name=arguments["model_name"], mlflow_model_version=arguments["model_version"]
     )
-    dataset = datasets.find_dataset(connection, name=arguments["dataset_name"], digest=arguments["dataset_digest"])
-    if dataset is None:
-        raise RecordNotFound(f"there is no dataset {arguments['dataset_name']} {arguments['dataset_digest']}")
+    dataset = _get_dataset(connection, arguments)
     _, parameters = build_parameters(workload, model_type=version.model_type, values=version.parameters)
     return EvaluationRequest(
         workload=workload,
@@ -76,6 +73,16 @@ def read_evaluation(connection: Connection, arguments: Mapping[str, Any]) -> Eva
         version=version,
         dataset=dataset,
     )
+
+
+def _get_dataset(connection: Connection, arguments: Mapping[str, Any]) -> datasets.Dataset:
+    if "dataset_id" in arguments:
+        return datasets.get_dataset(connection, dataset_id=UUID(arguments["dataset_id"]))
+    name, digest = arguments["dataset_name"], arguments["dataset_digest"]  # as 0.1.0 names it
+    dataset = datasets.find_dataset(connection, name=name, digest=digest)
+    if dataset is None:
+        raise RecordNotFound(f"there is no dataset {name} {digest}")
+    return dataset
 
 
 def evaluate_model(
@@ -148,6 +155,8 @@ def _evaluate(
         "model_version": version.mlflow_model_version,
         "training_run_id": version.mlflow_run_id,
         "dataset_version": request.dataset.version,
+        "dataset_digest": request.dataset.digest,
+        "evaluation": "verdict",
     }
     with run_step(
         session,
@@ -158,7 +167,7 @@ def _evaluate(
         name=f"evaluation of {version.mlflow_model_name} {version.mlflow_model_version}",
         tags=tags,
     ) as active:
-        metrics, baselines = _score(session, request, active, report=report)
+        metrics, baselines = _score(session, request, active, attempt=attempt, report=report)
         verdict = apply_gate(request.workload.spec.gate, metrics=metrics, baselines=baselines)
         _log_verdict(active, verdict, metrics=metrics, baselines=baselines)
         return _record(
@@ -167,18 +176,16 @@ def _evaluate(
 
 
 def _score(
-    session: Session, request: EvaluationRequest, run: ActiveRun, *, report: Report
+    session: Session, request: EvaluationRequest, run: ActiveRun, *, attempt: Attempt, report: Report
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Metrics of the model and of the baselines on the test rows; dataset and model are verified before use."""
     workload = request.workload
-    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        report("evaluation", 0.1, "loading and verifying the dataset")
-        tables = load_recorded(session, request.dataset)
-        report("evaluation", 0.3, "loading and verifying the model")
-        model_id = request.version.mlflow_model_id
-        model_files = models.list_model_files(session.records, mlflow_model_id=model_id)
-        model = load_model(session.mlflow, model_id=model_id, files=model_files, folder=Path(folder, "model"))
-    log_input(run, describe_dataset(request.dataset, tables), context="evaluation")
+    report("evaluation", 0.1, "loading and verifying the model")
+    model = load_verified(session, request.version)
+    model.check_dataset(request.dataset)
+    report("evaluation", 0.3, "loading and verifying the dataset")
+    tables = load_recorded(session, request.dataset)
+    use_dataset(session, attempt, run, request.dataset, run_type="evaluation", context="evaluation")
     report("evaluation", 0.5, "scoring the test rows")
     processed = Processed(X=tables.X, y=tables.y, split=tables.split, extra=tables.extra)
     check_split(processed.split, processed.load_groups(workload.spec.group_column))

@@ -1,19 +1,31 @@
 """What a job of each kind does, from its arguments to its end; the same in a worker and inline."""
 
+import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from modelyard.errors import BadInput
 from modelyard.pipeline.attempt import Attempt, prepare
+from modelyard.pipeline.dataset_request import describe_new
 from modelyard.pipeline.evaluate import build_arguments, evaluate_model, read_evaluation
 from modelyard.pipeline.process import log_dataset
-from modelyard.pipeline.request import CheckedData, TrainingRequest, fetch_data, read_request
+from modelyard.pipeline.raw import fetch_raw
+from modelyard.pipeline.request import TrainingRequest, read_request
 from modelyard.pipeline.results import Notice, RegistrationResult, Result, encode_result
+from modelyard.pipeline.rows import process_rows, streams
 from modelyard.pipeline.session import Emit, Report, Session
 from modelyard.pipeline.train import register_model, train_model
+from modelyard.pipeline.training_data import (
+    DataSource,
+    TrainingData,
+    describe_loaded,
+    describe_processed,
+    load_training_data,
+)
 from modelyard.store import attempts, jobs
 from modelyard.store.connections import Connection
-from modelyard.store.datasets import Dataset
 from modelyard.store.models import ModelVersion
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of a step that moves slowly,
@@ -46,6 +58,12 @@ def run_job(session: Session, attempt: Attempt, *, emit: Emit, report: Report, r
         case "evaluate":
             work.evaluate()
             work.finish(session.records)
+        case "drift":
+            work.measure_drift()
+            work.finish(session.records)
+        case "reproduce":
+            work.reproduce()
+            work.finish(session.records)
         case other:
             raise BadInput(f"no worker of this release does {other} jobs")
 
@@ -59,27 +77,75 @@ class _Work:
         self._done: dict[str, Any] = {}
         self._reported_at_s, self._reported_step, self._reported_share = 0.0, "", 0.0
 
-    def process(self) -> tuple[TrainingRequest, CheckedData, Dataset]:
+    def process(self) -> tuple[TrainingRequest, TrainingData | None]:
+        """Make a dataset of raw data; its rows are returned where the workload works in memory."""
+        request = self._read_request()
+        arguments, session = self._attempt.job.arguments, self._session
+        with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+            self._progress("processing", 0.0, "reading the raw data")
+            hashed = fetch_raw(arguments["raw"], raw_uri=session.raw_uri, folder=Path(folder))
+            rows = process_rows(request.workload, hashed.located, parameters=request.processing)
+            kept = None if streams(request.workload) else next(rows)
+            dataset, result = log_dataset(
+                session,
+                describe_new(request, hashed.raw, arguments, user=session.user),
+                rows if kept is None else [kept],
+                attempt=self._attempt,
+                report=self._progress,
+            )
+        self._tell(result)
+        if kept is None:
+            return request, None
+        return request, describe_processed(
+            dataset,
+            kept,
+            dvc_md5=hashed.raw.dvc_md5,
+            raw_source=hashed.raw.source,
+            fallback=arguments.get("dataset_fallback"),
+        )
+
+    def _read_request(self) -> TrainingRequest:
         arguments = self._attempt.job.arguments
         request = read_request(arguments)
         if request.code.workload_sha256 != arguments.get("workload_sha256"):
             self._tell(Notice(text="the workload's code has changed since this was asked for; what it is now is used"))
-        self._progress("processing", 0.0, "reading the raw data")
-        checked = fetch_data(request, arguments, raw_uri=self._session.raw_uri)
-        self._progress("processing", 0.2, "computing the digest")
-        dataset, result = log_dataset(
-            self._session, request, checked, checked.hashed.raw, attempt=self._attempt, report=self._progress
+        return request
+
+    def _provide(self) -> tuple[TrainingRequest, TrainingData]:
+        """What a training is done on: the dataset that was chosen, else one of raw data."""
+        chosen = self._attempt.job.arguments.get("dataset_id")
+        if chosen is None:
+            request, data = self.process()
+            if data is not None:
+                return request, data
+            return request, self._load_streamed()
+        request = self._read_request()
+        self._progress("loading", None, "loading and verifying the dataset")
+        source = self._attempt.job.arguments.get("data_source", "mlflow_dataset")
+        data = load_training_data(self._session, chosen, data_source=source)
+        self._tell(describe_loaded(self._session, data.dataset))
+        return request, data
+
+    def _load_streamed(self) -> TrainingData:
+        """The rows have streamed through; a training takes them from what was logged."""
+        arguments = self._attempt.job.arguments
+        raw, dataset_id = arguments["raw"], self._done["dataset"]["dataset_id"]
+        self._progress("loading", None, "loading and verifying the dataset")
+        source: DataSource = "sample" if raw["source"] == "sample" else "file_path"
+        data = load_training_data(self._session, dataset_id, data_source=source)
+        return replace(
+            data,
+            loaded=False,
+            raw_source=raw["source"],
+            dvc_md5=raw["dvc_md5"],
+            fallback=arguments.get("dataset_fallback"),
         )
-        self._tell(result)
-        return request, checked, dataset
 
     def train(self, *, reserve_s: float) -> None:
         """Up to the registration; in its transaction the evaluation is queued, and the job has succeeded."""
-        request, checked, dataset = self.process()
-        session, attempt = self._session, self._attempt
-        training = train_model(
-            session, request, checked, checked.hashed.raw, dataset=dataset, attempt=attempt, report=self._progress
-        )
+        request, data = self._provide()
+        session, attempt, dataset = self._session, self._attempt, data.dataset
+        training = train_model(session, request, data, attempt=attempt, report=self._progress)
         self._tell(training)
         told: list[Result] = []
 
@@ -109,6 +175,18 @@ class _Work:
     def evaluate(self) -> None:
         request = read_evaluation(self._session.records, self._attempt.job.arguments)
         self._tell(evaluate_model(self._session, request, attempt=self._attempt, report=self._progress))
+
+    def measure_drift(self) -> None:
+        from modelyard.pipeline.drift import measure_drift, read_drift
+
+        request = read_drift(self._session.records, self._attempt.job.arguments)
+        self._tell(measure_drift(self._session, request, attempt=self._attempt, report=self._progress))
+
+    def reproduce(self) -> None:
+        from modelyard.pipeline.reproduce import read_reproduction, reproduce_model
+
+        request = read_reproduction(self._session.records, self._attempt.job.arguments)
+        self._tell(reproduce_model(self._session, request, attempt=self._attempt, report=self._progress))
 
     def finish(self, connection: Connection) -> None:
         job_id, number = self._attempt.job_id, self._attempt.number

@@ -1,210 +1,284 @@
-"""Raw data → dataset: a processing run that logs the content once, under its digest."""
+"""Rows → dataset: written in one pass, recorded under their digest, logged as a processing run, once."""
 
 import tempfile
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from mlflow import MlflowException
+import joblib
 
-from modelyard.data.profile import profile_table
-from modelyard.data.schema import describe_schema
-from modelyard.data.splits import dataset_table, split_counts
-from modelyard.errors import RecordLost
-from modelyard.pipeline.attempt import Attempt, run_step
-from modelyard.pipeline.raw import RawData
-from modelyard.pipeline.request import CheckedData, TrainingRequest
+from modelyard.data.dataset import DatasetTables
+from modelyard.data.dataset_writer import WrittenDataset, write_dataset, write_json
+from modelyard.data.hashes import HashedFile, hash_folder
+from modelyard.data.profile import Profiler
+from modelyard.data.splits import SplitCheck
+from modelyard.data.validation import Validator
+from modelyard.errors import DataInvalid
+from modelyard.pages.profile import render_profile
+from modelyard.pipeline.attempt import Attempt, recording, run_step
+from modelyard.pipeline.dataset_request import DatasetRequest
+from modelyard.pipeline.datasets import describe_dataset, verify_recorded
 from modelyard.pipeline.results import DatasetResult
-from modelyard.pipeline.session import DATASETS_EXPERIMENT, Report, Session
+from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets as store
-from modelyard.tracking.datasets import (
-    DatasetTables,
-    LoggedDataset,
-    RunSource,
-    load_dataset,
-    log_dataset_files,
-    log_input,
-    mlflow_schema,
-)
+from modelyard.tracking.datasets import PREPROCESSING_PATH, log_input
 from modelyard.tracking.runs import ActiveRun, is_finished
 from modelyard.tracking.server import get_or_create_experiment
+from modelyard.workloads.contract import Processed
 
 
-def name_dataset(workload: str, data_source: str) -> str:
-    """The dataset's name; made-up data never shares a name, and so no versions, with real data."""
-    return f"{workload}_sample" if data_source == "sample" else workload
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What one pass over the rows has left in ``folder``, and what it has seen."""
+
+    folder: Path
+    name: str
+    written: WrittenDataset
+    split_counts: dict[str, int]
+    profile: dict[str, Any]
+    violations: list[dict[str, Any]]
+    notes: dict[str, Any]
+    preprocessing_hash: str
 
 
 def log_dataset(
-    session: Session, request: TrainingRequest, checked: CheckedData, raw: RawData, *, attempt: Attempt, report: Report
+    session: Session, request: DatasetRequest, rows: Iterable[Processed], *, attempt: Attempt | None, report: Report
 ) -> tuple[store.Dataset, DatasetResult]:
-    """Log a processed dataset, or find it by its digest: the same content is never logged twice."""
-    processed = checked.processed
-    tables = DatasetTables(X=processed.X, y=processed.y, split=processed.split, extra=processed.extra)
-    digest = tables.digest()
-    name = name_dataset(request.workload.spec.name, raw.source)
-    experiment_id = get_or_create_experiment(session.mlflow, DATASETS_EXPERIMENT)
-    with store.lock_dataset(session.records, name=name, digest=digest):
-        found = store.find_dataset(session.records, name=name, digest=digest)
-        if found is None:
-            report("processing", 0.3, "logging the dataset")
-            recorded = _log(
-                session,
-                request,
-                checked,
-                raw,
-                tables=tables,
-                name=name,
-                digest=digest,
-                attempt=attempt,
-                experiment_id=experiment_id,
+    """Log a dataset, or find it: the same content with the same pipeline is never logged twice.
+
+    Args:
+        session: open connections, as the trainer.
+        request: everything but the rows.
+        rows: parts of the dataset, one after the other; the first one's ``preprocessing`` is that of all.
+        attempt: the job whose work it is, or None.
+        report: told how far it is.
+
+    Raises:
+        DataInvalid: rows that break an expectation; nothing was logged.
+        BadInput: no rows, or a split that cannot be trained and tested on; nothing was logged.
+        RecordConflict: the version is another dataset's, or this content has another version.
+        ContentMismatch: the same content was logged before, and what is stored is damaged.
+        StepFailed: the upload failed; the run is FAILED.
+    """
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as scratch:
+        content = _write(session, request, rows, folder=Path(scratch), report=report)
+        experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
+        digest = content.written.digest
+        with store.lock_dataset(session.records, name=content.name, digest=digest):
+            found = store.find_dataset(
+                session.records, name=content.name, digest=digest, preprocessing_hash=content.preprocessing_hash
             )
-        else:
-            recorded = found
-            report("processing", 0.3, "verifying the dataset that was logged before")
-            load_recorded(session, recorded)
-            if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
-                _show(ActiveRun(session.mlflow, recorded.mlflow_run_id, experiment_id), recorded, tables)
-                session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
+            if found is None:
+                recorded = _log(session, request, content, attempt=attempt, report=report, experiment_id=experiment_id)
+            else:
+                recorded = found
+                store.check_version(recorded, request.version)
+                report("processing", 0.6, "verifying the dataset that was logged before")
+                verify_recorded(session, recorded)
+                if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
+                    _show(ActiveRun(session.mlflow, recorded.mlflow_run_id, experiment_id), recorded)
+                    session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
     return recorded, DatasetResult(
         dataset_id=str(recorded.dataset_id),
         name=recorded.name,
         version=recorded.version,
         digest=digest,
-        raw_digest=raw.digest,
+        raw_digest=recorded.raw_digest,
         num_rows=recorded.num_rows,
-        split_counts=split_counts(processed.split),
-        data_source=raw.source,
+        split_counts=recorded.split_counts,
+        data_source=request.data_source,
         run_url=session.pages.run(experiment_id, recorded.mlflow_run_id),
         reused=found is not None,
+        violations=len(recorded.violations),
     )
+
+
+def _write(
+    session: Session, request: DatasetRequest, rows: Iterable[Processed], *, folder: Path, report: Report
+) -> _Content:
+    """One pass: the files with their digest, and everything that is to be known of the rows."""
+    newest = store.find_newest_version(session.records, name=request.name)
+    split, profile = SplitCheck(), _Profile() if request.with_profile else None
+    validator = Validator(request.expectations, folder=folder)
+    notes: dict[str, Any] = {}
+    hashes: list[str] = []
+
+    def pass_on() -> Iterator[DatasetTables]:
+        for part in rows:
+            if not hashes:
+                hashes.append(_keep_preprocessing(part.preprocessing, folder))
+            notes.update(part.notes)
+            split.update(part.split, part.load_groups(request.group_column))
+            yield DatasetTables(X=part.X, y=part.y, split=part.split, extra=part.extra)
+            report("processing", None, f"{sum(split.counts.values()):,} rows")
+
+    with validator:
+        written = write_dataset(
+            pass_on(),
+            folder=folder,
+            prefix_rows=newest.num_rows if newest and newest.rows_digest else 0,
+            passes=[validator.update, *([profile] if profile else [])],
+        )
+        split.close()
+        violations = validator.result()
+    if violations and not request.allow_invalid:
+        raise DataInvalid(violations)
+    if newest is not None and written.num_rows <= newest.num_rows:  # the same rows in another split are no new rows
+        written = replace(written, extends=None)
+    return _Content(
+        folder=folder,
+        name=request.name.replace("{num_rows}", str(written.num_rows)),
+        written=written,
+        split_counts=split.counts,
+        profile=profile.result() if profile else {"num_rows": written.num_rows, "num_elements": written.num_elements},
+        violations=[asdict(violation) for violation in violations],
+        notes=notes,
+        preprocessing_hash=hashes[0],
+    )
+
+
+class _Profile:
+    """A profiler that learns the columns from the first rows."""
+
+    def __init__(self) -> None:
+        self._profiler: Profiler | None = None
+
+    def __call__(self, rows: DatasetTables) -> None:
+        table = rows.table()
+        self._profiler = self._profiler or Profiler(table.schema)
+        self._profiler.update(table)
+
+    def result(self) -> dict[str, Any]:
+        assert self._profiler is not None  # noqa: S101  a dataset without rows is refused before
+        return self._profiler.result()
+
+
+def _keep_preprocessing(preprocessing: Any, folder: Path) -> str:
+    """Write the unfitted pipeline, and tell its hash; empty where there is none."""
+    if preprocessing is None:
+        return ""
+    path = folder / PREPROCESSING_PATH
+    path.parent.mkdir()
+    joblib.dump(preprocessing, path)
+    return str(joblib.hash(preprocessing, hash_name="sha1"))  # the file's bytes differ with where objects lie
 
 
 def _log(
     session: Session,
-    request: TrainingRequest,
-    checked: CheckedData,
-    raw: RawData,
+    request: DatasetRequest,
+    content: _Content,
     *,
-    tables: DatasetTables,
-    name: str,
-    digest: str,
-    attempt: Attempt,
+    attempt: Attempt | None,
+    report: Report,
     experiment_id: str,
 ) -> store.Dataset:
     """A processing run: upload, record in the store, and show it as the run's input, in that order."""
-    spec = request.workload.spec
-    content = dataset_table(tables.X, tables.y, tables.split, tables.extra)
-    schema, profile = describe_schema(content), profile_table(content)
-    counts = split_counts(tables.split)
-    parameters = request.parameters.model_dump(mode="json")
-    raw_files = [asdict(file) for file in raw.files]
-    tags = request.tags(user=session.user) | {
-        "data_source": raw.source,
+    written = content.written
+    tags = {
+        **request.tags,
+        "data_source": request.data_source,
+        "mlflow.user": session.user,
         "mlflow.dataset.logged": "true",
         "mlflow.dataset.context": "training",
     }
-    if raw.dvc_md5 is not None:
-        tags["dvc_md5"] = raw.dvc_md5
+    if request.raw is not None and request.raw.dvc_md5 is not None:
+        tags["dvc_md5"] = request.raw.dvc_md5
+    if content.violations:
+        tags["modelyard.invalid"] = "true"
     with run_step(
         session,
         attempt,
         step="processing",
         run_type="dataset",
         experiment_id=experiment_id,
-        name=f"{name} {digest[:8]}",
+        name=f"{content.name} {written.digest[:8]}",
         tags=tags,
     ) as run:
-        files = log_dataset_files(
-            run,
-            tables,
-            preprocessing=checked.processed.preprocessing,
-            metadata={
-                "name": name,
-                "workload": spec.name,
-                "digest": digest,
-                "raw_digest": raw.digest,
-                "raw_files": raw_files,
-                "data_source": raw.source,
-                "targets": list(spec.targets),
-                "parameters": parameters,
-                "schema": schema,
-                "profile": profile,
-                "split_counts": counts,
-                "notes": dict(checked.processed.notes),
-                "code": asdict(request.code),
-            },
-        )
+        facts = _describe(request, content)
+        files = (*written.files, *_write_descriptions(content, facts))
+        report("processing", 0.6, f"uploading {sum(file.size_bytes for file in files):,} bytes")
+        session.mlflow.log_artifacts(run.run_id, str(content.folder))
         connection = session.records
-        with attempt.fenced(connection):
+        with recording(connection, attempt):
             recorded = store.record_dataset(
                 connection,
-                name=name,
-                workload=spec.name,
-                digest=digest,
-                raw_digest=raw.digest,
-                raw_files=raw_files,
-                location=f"runs:/{run.run_id}/metadata",
-                mlflow_run_id=run.run_id,
-                num_rows=tables.X.num_rows,
-                num_elements=content.num_rows * content.num_columns,
-                schema=schema,
-                profile=profile,
-                split_counts=counts,
-                parameters=parameters,
-                data_source=raw.source,
+                store.NewDataset(
+                    **facts,
+                    version=request.version,
+                    parent_dataset_id=request.parent.dataset_id if request.parent else None,
+                    extends=written.extends,
+                    location=f"runs:/{run.run_id}/metadata",
+                    mlflow_run_id=run.run_id,
+                    profile=content.profile,
+                    job_id=attempt.job_id if attempt else None,
+                ),
                 files=files,
             )
-        _show(run, recorded, tables)
+            if request.parent is not None:
+                parent_id = request.parent.dataset_id
+                store.record_use(
+                    connection, dataset_id=parent_id, mlflow_run_id=run.run_id, run_type="dataset", context="parent"
+                )
+        _show(run, recorded)
     return recorded
 
 
-def _show(run: ActiveRun, recorded: store.Dataset, tables: DatasetTables) -> None:
+def _describe(request: DatasetRequest, content: _Content) -> dict[str, Any]:
+    """What is both in ``metadata.json`` and on record."""
+    raw, written = request.raw, content.written
+    return {
+        "name": content.name,
+        "workload": request.workload,
+        "digest": written.digest,
+        "rows_digest": written.rows_digest,
+        "preprocessing_hash": content.preprocessing_hash,
+        "raw_digest": raw.digest if raw else None,
+        "raw_files": [asdict(file) for file in raw.files] if raw else [],
+        "data_source": request.data_source,
+        "targets": list(request.targets),
+        "parameters": dict(request.parameters),
+        "num_rows": written.num_rows,
+        "num_elements": written.num_elements,
+        "schema": written.schema,
+        "split_counts": content.split_counts,
+        "notes": content.notes,
+        "code_version": dict(request.code_version),
+        "violations": content.violations,
+    }
+
+
+def _write_descriptions(content: _Content, facts: Mapping[str, Any]) -> tuple[HashedFile, ...]:
+    """The metadata and the profile as files; returns all that is there beside the tables."""
+    folder = content.folder / "metadata"
+    write_json(facts, folder / "metadata.json")
+    write_json(content.profile, folder / "profile.json")
+    if "columns" in content.profile:
+        shown = [
+            ("digest", facts["digest"]),
+            ("rows", ", ".join(f"{count:,} {name}" for name, count in content.split_counts.items())),
+            ("made from", ", ".join(file["name"] for file in facts["raw_files"]) or facts["data_source"]),
+        ]
+        page = render_profile(content.name, None, shown, content.profile)
+        (folder / "profile.html").write_text(page, encoding="utf-8")
+    known = {file.path for file in content.written.files}
+    return tuple(file for file in hash_folder(content.folder) if file.path not in known)
+
+
+def _show(run: ActiveRun, recorded: store.Dataset) -> None:
     """What MLflow shows of a recorded dataset on its processing run; written twice, it is the same."""
-    log_input(run, describe_dataset(recorded, tables), context="training")
+    log_input(run, describe_dataset(recorded), context="training")
     run.log(
         params={
             **recorded.parameters,
             "dataset_name": recorded.name,
             "dataset_version": recorded.version,
             "dataset_digest": recorded.digest,
+            "dataset_source": recorded.location,
             "raw_digest": recorded.raw_digest,
             "data_source": recorded.data_source,
+            "targets": ", ".join(recorded.targets),
         },
         metrics={"num_rows": recorded.num_rows, **{f"{s}_rows": n for s, n in recorded.split_counts.items()}},
         tags={"dataset_version": recorded.version, "dataset_digest": recorded.digest},
-    )
-
-
-def load_recorded(session: Session, recorded: store.Dataset) -> DatasetTables:
-    """A recorded dataset's content, each file and the digest verified.
-
-    Raises:
-        ContentMismatch: a file or the content is not what was recorded.
-        RecordLost: MLflow no longer has its run.
-    """
-    files = store.list_dataset_files(session.records, dataset_id=recorded.dataset_id)
-    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        try:
-            session.mlflow.get_run(recorded.mlflow_run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise RecordLost(
-                f"MLflow has lost run {recorded.mlflow_run_id} with dataset {recorded.name} {recorded.version}; "
-                "restore it from a backup, or train on another dataset (another seed or feature set makes one)"
-            ) from None
-        return load_dataset(
-            session.mlflow, run_id=recorded.mlflow_run_id, files=files, digest=recorded.digest, folder=Path(folder)
-        )
-
-
-def describe_dataset(recorded: store.Dataset, tables: DatasetTables) -> LoggedDataset:
-    """What MLflow shows of a dataset that is on record."""
-    columns = dataset_table(tables.X, tables.y, tables.split, tables.extra)
-    return LoggedDataset(
-        source=RunSource(recorded.location, recorded.raw_digest),
-        name=recorded.name,
-        digest=recorded.digest,
-        schema=mlflow_schema(columns),
-        profile={"num_rows": recorded.num_rows, "num_elements": recorded.num_elements, "version": recorded.version},
     )

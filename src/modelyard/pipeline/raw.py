@@ -14,6 +14,7 @@ import yaml
 
 from modelyard.data.hashes import md5_file, sha256_file
 from modelyard.errors import BadInput, DownloadFailed, RawDataMalformed, RawDataNotFound
+from modelyard.pipeline.incoming import find_files, is_name_inside
 from modelyard.pipeline.raw_store import open_raw_store
 from modelyard.workloads.contract import Workload
 
@@ -24,7 +25,7 @@ DataSource = Literal["file_path", "download", "sample"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFile:
-    """A raw file by content."""
+    """A raw file by content; its name has a ``/`` where it came from a folder in the folder that was named."""
 
     name: str
     sha256: str
@@ -33,11 +34,16 @@ class RawFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedData:
-    """Raw files on this machine: where they were found, and why there."""
+    """Raw files on this machine: where they were found, and why there; with ``folder`` their names begin below it."""
 
     files: tuple[Path, ...]
     source: DataSource
     why: str
+    folder: Path | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(path.relative_to(self.folder).as_posix() if self.folder else path.name for path in self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,38 +75,26 @@ class RawData:
 
 
 def locate_raw(
-    workload: Workload, *, data: Path | None, data_dir: Path, folder: Path, report: Callable[[str], None]
+    workload: Workload, *, data: str | Path | None, data_dir: Path, folder: Path, report: Callable[[str], None]
 ) -> LocatedData:
     """Find the raw files: those named, else the data folder's, else the public download, else the built-in sample.
 
     Args:
         workload: whose data.
-        data: a file or folder that was named; with it nothing else is tried.
+        data: a file, a folder or ``s3://bucket/prefix`` that was named; with it nothing else is tried. Of a folder or
+            prefix the first of the workload's own file names is taken, else every file that can be read.
         data_dir: the data folder.
         folder: where a download or sample is written.
         report: told what is being tried.
 
     Raises:
         RawDataNotFound: the named file is not there.
-        RawDataMalformed: the named folder holds none of the workload's files.
+        RawDataMalformed: the named folder or prefix holds nothing that can be read.
+        ServiceFailed: the bucket is not there, does not answer, or refuses.
     """
     spec = workload.spec
     if data is not None:
-        try:
-            mode = data.stat().st_mode
-        except FileNotFoundError:
-            raise RawDataNotFound(data) from None
-        except OSError as error:
-            raise RawDataMalformed(data, [f"it cannot be read: {error.strerror}"]) from None
-        if stat.S_ISDIR(mode):
-            found = _find_in(data, spec.raw_files)
-            if found is None:
-                names = ", ".join(spec.raw_files)
-                raise RawDataMalformed(data, [f"holds none of {names}"], hint="Name the file itself.")
-            return LocatedData(files=(found,), source="file_path", why="named")
-        if not stat.S_ISREG(mode):
-            raise RawDataMalformed(data, ["it is neither a file nor a folder"], hint="Name a file.")
-        return LocatedData(files=(data,), source="file_path", why="named")
+        return _locate_named(data, preferred=spec.raw_files, folder=folder, report=report)
     found = _find_in(data_dir / spec.name, spec.raw_files) or _find_in(data_dir, spec.raw_files)
     if found is not None:
         return LocatedData(files=(found,), source="file_path", why=f"found in the data folder {data_dir}")
@@ -114,6 +108,29 @@ def locate_raw(
         return LocatedData(files=tuple(files), source="sample", why=why)
 
 
+def _locate_named(
+    data: str | Path, *, preferred: Sequence[str], folder: Path, report: Callable[[str], None]
+) -> LocatedData:
+    if str(data).startswith("s3:/"):
+        from modelyard.pipeline.incoming_bucket import download  # boto3 takes a third of a second
+
+        copies = folder / "incoming"
+        address, files = download(str(data), folder=copies, preferred=preferred, report=report)
+        return LocatedData(files=files, source="file_path", why=f"copied from {address}", folder=copies)
+    path = Path(data)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise RawDataNotFound(path) from None
+    except OSError as error:
+        raise RawDataMalformed(path, [f"it cannot be read: {error.strerror}"]) from None
+    if stat.S_ISDIR(mode):
+        return LocatedData(files=find_files(path, preferred=preferred), source="file_path", why="named", folder=path)
+    if not stat.S_ISREG(mode):
+        raise RawDataMalformed(path, ["it is neither a file nor a folder"], hint="Name a file.")
+    return LocatedData(files=(path,), source="file_path", why="named")
+
+
 def _find_in(folder: Path, names: Sequence[str]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
@@ -125,11 +142,14 @@ def hash_raw(located: LocatedData) -> HashedData:
         RawDataMalformed: a file that cannot be read, a name that is no printable text, or a ``.dvc`` file beside the
             data that says another md5.
     """
-    for path in located.files:
-        if not path.name.isprintable():  # nor is a name that is no UTF-8
-            raise RawDataMalformed(repr(path.name)[1:-1], ["its name is no printable text"], hint="Rename the file.")
+    for name in located.names:
+        if not name.isprintable():  # nor is a name that is no UTF-8
+            raise RawDataMalformed(repr(name)[1:-1], ["its name is no printable text"], hint="Rename the file.")
     try:
-        files = tuple(RawFile(name=p.name, sha256=sha256_file(p), size_bytes=p.stat().st_size) for p in located.files)
+        files = tuple(
+            RawFile(name=name, sha256=sha256_file(path), size_bytes=path.stat().st_size)
+            for name, path in zip(located.names, located.files, strict=True)
+        )
         dvc_md5 = find_dvc_md5(located.files)
     except OSError as error:
         raise RawDataMalformed(error.filename, [f"it cannot be read: {error.strerror}"]) from None
@@ -175,9 +195,7 @@ def fetch_raw(reference: Mapping[str, Any], *, raw_uri: str, folder: Path) -> Ha
         ServiceFailed: the store does not answer, or refuses.
     """
     files = tuple(RawFile(name=f["name"], sha256=f["sha256"], size_bytes=f["size_bytes"]) for f in reference["files"])
-    named = all(
-        _SHA256.fullmatch(file.sha256) and Path(file.name).name == file.name not in ("", "..") for file in files
-    )
+    named = all(_SHA256.fullmatch(file.sha256) and is_name_inside(file.name) for file in files)
     if not (files and named and _digest(files) == reference["digest"]):
         raise BadInput(f"{reference['digest']} is no content of the raw store; give the data again")
     store = open_raw_store(raw_uri)

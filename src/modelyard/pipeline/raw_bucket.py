@@ -4,8 +4,8 @@ Address and keys are found by boto3's own rules: AWS_ENDPOINT_URL_S3, AWS_SHARED
 """
 
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256 as new_sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from modelyard.errors import ContentMismatch, InvalidSetting, RawDataMalformed, 
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 16 << 20  # what is in memory at once, and the most that is put in one piece
@@ -39,6 +40,40 @@ _REMEDIES = {
 }
 _THERE_ALREADY = ("PreconditionFailed", "ConditionalRequestConflict")
 _OTHER_BYTES = ("XAmzContentChecksumMismatch", "BadDigest")
+
+
+def open_client() -> "S3Client":
+    """A client with the address and the keys that boto3 finds.
+
+    Raises:
+        InvalidSetting: they cannot be used.
+    """
+    try:
+        return boto3.Session().client("s3", config=_CONFIG)  # not the shared one, which keeps old keys
+    except (BotoCoreError, ValueError) as error:
+        raise InvalidSetting(f"the object store's address or keys cannot be used: {_one_line(error)}") from None
+
+
+@contextmanager
+def translated(client: "S3Client", uri: str, *, remedies: Mapping[str, str] = _REMEDIES) -> Iterator[None]:
+    """Turn what boto3 raises in the block, about the object or folder ``uri``, into one error of ours.
+
+    Raises:
+        ServiceFailed: the store does not answer, or refuses; ``remedies`` say by its code what to do.
+    """
+    endpoint = client.meta.endpoint_url
+    try:
+        yield
+    except ClientError as error:
+        code = _code(error)
+        text = error.response["Error"].get("Message") or code
+        remedy = remedies.get(code, "try again; the store's own log says more")
+        raise ServiceFailed(f"the object store at {endpoint} refused {uri}: {text} ({code}); {remedy}") from None
+    except BotoCoreError as error:
+        raise ServiceFailed(
+            f"the object store at {endpoint} cannot be used: {_one_line(error)}; see that it runs, that "
+            "AWS_ENDPOINT_URL_S3 names it and AWS_SHARED_CREDENTIALS_FILE its keys, then try again"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +97,7 @@ class RawBucket:
 
     def __init__(self, bucket: str, prefix: str) -> None:
         self._bucket, self._prefix = bucket, prefix
-        try:
-            self._client = boto3.Session().client("s3", config=_CONFIG)  # not the shared one, which keeps old keys
-        except (BotoCoreError, ValueError) as error:
-            raise InvalidSetting(f"the object store's address or keys cannot be used: {_one_line(error)}") from None
+        self._client = open_client()
 
     def keep(self, path: Path, *, name: str, sha256: str) -> None:
         hashed = _hash(path)
@@ -75,7 +107,7 @@ class RawBucket:
         if self._holds(key, hashed) or self._put(path, key, hashed) or self._holds(key, hashed):
             return
         raise ServiceFailed(
-            f"the object store at {self._endpoint} holds {self._uri(key)} and refuses to show it; "
+            f"the object store at {self._client.meta.endpoint_url} holds {self._uri(key)} and refuses to show it; "
             "its user needs the right s3:GetObject there"
         )
 
@@ -159,29 +191,11 @@ class RawBucket:
                 s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
             raise
 
-    @property
-    def _endpoint(self) -> str:
-        return self._client.meta.endpoint_url
-
     def _uri(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
 
-    @contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except ClientError as error:
-            code = _code(error)
-            text = error.response["Error"].get("Message") or code
-            remedy = _REMEDIES.get(code, "try again; the store's own log says more")
-            raise ServiceFailed(
-                f"the object store at {self._endpoint} refused {self._uri(key)}: {text} ({code}); {remedy}"
-            ) from None
-        except BotoCoreError as error:
-            raise ServiceFailed(
-                f"the object store at {self._endpoint} cannot be used: {_one_line(error)}; see that it runs, that "
-                "AWS_ENDPOINT_URL_S3 names it and AWS_SHARED_CREDENTIALS_FILE its keys, then try again"
-            ) from None
+    def _translated(self, key: str) -> AbstractContextManager[None]:
+        return translated(self._client, self._uri(key))
 
 
 def _hash(path: Path) -> _Hashed:

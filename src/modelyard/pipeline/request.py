@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from modelyard.workloads.registry import build_parameters, get_workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRequest:
-    """A training as asked for: the workload, its parameters, and names for MLflow."""
+    """A training as asked for: the workload, its parameters, and names for MLflow.
+
+    ``given`` names the parameters that somebody said, by hand or in a config; the others are defaults.
+    """
 
     workload: Workload
     model_type: str
@@ -28,17 +31,34 @@ class TrainingRequest:
     mlflow_experiment: str
     run_name: str | None
     code: CodeVersion
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
-    def arguments(self, raw: RawData) -> dict[str, Any]:
-        """The request as JSON values, references only; what the same request is, is decided by these."""
+    @property
+    def processing(self) -> Parameters:
+        """Those of the parameters that processing takes, and no other."""
+        cls = self.workload.spec.processing
+        return cls.model_validate(self.parameters.model_dump(include={*cls.model_fields}))
+
+    def processing_parameters(self) -> dict[str, Any]:
+        """Those of the parameters that processing takes, as JSON values: what is on record with a dataset."""
+        return self.processing.model_dump(mode="json")
+
+    def arguments(self, raw: RawData | None = None, /, **options: Any) -> dict[str, Any]:
+        """The request as JSON values, references only; what the same request is, is decided by these.
+
+        Args:
+            raw: the raw data, where some is processed.
+            options: further arguments of the job; those that are None or False are left out.
+        """
         return {
             "workload": self.workload.spec.name,
             "model_type": self.model_type,
             "parameters": self.parameters.model_dump(mode="json"),
             "mlflow_experiment": self.mlflow_experiment,
             "run_name": self.run_name,
-            "raw": raw.reference(),
+            **({"raw": raw.reference()} if raw else {}),
             "workload_sha256": self.code.workload_sha256,
+            **{name: value for name, value in options.items() if value is not None and value is not False},
         }
 
     def tags(self, *, user: str) -> dict[str, str]:
@@ -97,9 +117,8 @@ def build_request(
     """
     workload = get_workload(workload_name)
     config_type, config_values = _read_config(workload, config)
-    chosen, parameters = build_parameters(
-        workload, model_type=model_type or config_type, values={**config_values, **(values or {})}
-    )
+    given = {**config_values, **(values or {})}
+    chosen, parameters = build_parameters(workload, model_type=model_type or config_type, values=given)
     for what, name in (("run name", run_name), ("MLflow experiment name", mlflow_experiment)):
         if name is not None and (not name.strip() or len(name) > 250 or not name.isprintable()):
             raise BadInput(f"the {what} {name!r} cannot be used: give 1 to 250 printable characters")
@@ -110,6 +129,7 @@ def build_request(
         mlflow_experiment=mlflow_experiment or workload.spec.mlflow_experiment,
         run_name=run_name,
         code=find_code_version(workload),
+        given=frozenset(given),
     )
 
 
@@ -152,7 +172,7 @@ def parse_assignments(texts: list[str]) -> dict[str, str]:
 
 
 def check_data(
-    request: TrainingRequest, *, data: Path | None, data_dir: Path, folder: Path, report: Callable[[str], None]
+    request: TrainingRequest, *, data: str | Path | None, data_dir: Path, folder: Path, report: Callable[[str], None]
 ) -> CheckedData:
     """Find, read and process the raw data in memory; nothing is written but a download or sample into ``folder``.
 
@@ -200,9 +220,10 @@ def process_raw(request: TrainingRequest, located: LocatedData) -> Processed:
         RawDataMalformed: with every problem that was found.
     """
     workload = request.workload
-    raw = workload.load_raw(located.files, parameters=request.parameters)
+    parameters = request.processing
+    raw = workload.load_raw(located.files, parameters=parameters)
     with np.errstate(all="ignore"):  # what overflows is found below, and named
-        processed = workload.process(raw, parameters=request.parameters)
+        processed = workload.process(raw, parameters=parameters)
     infinite = {**count_infinite(processed.X), **count_infinite(processed.y)}
     if infinite:
         problems = [f"{name} becomes infinite in {count:,} rows" for name, count in infinite.items()]

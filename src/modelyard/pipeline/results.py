@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from modelyard.data.drift import ColumnDrift
 from modelyard.pipeline.gate import LimitOutcome
 
 
@@ -26,18 +27,21 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetResult:
-    """A dataset on record; ``reused`` if the same content had been logged before."""
+    """A dataset on record; ``reused`` if the same content had been logged before, ``violations``: of how many
+    expectations it was allowed to break.
+    """
 
     dataset_id: str
     name: str
     version: str
     digest: str
-    raw_digest: str
+    raw_digest: str | None
     num_rows: int
     split_counts: dict[str, int]
     data_source: str
     run_url: str
     reused: bool
+    violations: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,75 @@ class EvaluationResult:
     resumed: bool
 
 
-Result = Notice | DatasetResult | TrainingResult | RegistrationResult | EvaluationResult
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChange:
+    """A metric at a model's training and now; None where it was not recorded then."""
+
+    then: float | None
+    now: float
+    difference: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueChange:
+    """Something that is not as it was, JSON values; of lists only what the other lacks."""
+
+    what: str
+    then: Any
+    now: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReproductionResult:
+    """A model version that was trained anew; ``equal`` if every test row is answered as then, bit for bit.
+
+    Attributes:
+        model: e.g. ``houses_model/3``; ``dataset`` e.g. ``houses@1.0.0``.
+        rows: test rows, of which ``differing_rows`` differ from the stored model's answers.
+        largest_difference: the largest absolute one, in the target's unit; None if nothing finite differs.
+        digest_then: sha256 of the answers when the model was trained; None where it was not recorded.
+        digest_now: of those of the model that was trained now.
+        differences: of code, packages, processor, threads, as far as they were recorded.
+        environment_recorded: whether more than the code was.
+    """
+
+    model: str
+    dataset: str
+    run_id: str
+    run_url: str
+    equal: bool
+    rows: int
+    differing_rows: int
+    largest_difference: float | None
+    digest_then: str | None
+    digest_now: str
+    metrics: dict[str, MetricChange]
+    differences: tuple[ValueChange, ...]
+    environment_recorded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftResult:
+    """Current rows held against the training rows of a dataset, the worst column first.
+
+    ``reference`` and ``current`` are names for people, e.g. ``houses 1.0.0`` and ``new.csv``.
+    """
+
+    drift_report_id: str
+    run_id: str
+    run_url: str
+    reference: str
+    reference_rows: int
+    current: str
+    current_rows: int
+    drifted: bool
+    limits: dict[str, Any]
+    columns: tuple[ColumnDrift, ...]
+
+
+Result = (
+    Notice | DatasetResult | TrainingResult | RegistrationResult | EvaluationResult | ReproductionResult | DriftResult
+)
 
 _KINDS: dict[str, type[Result]] = {
     "notice": Notice,
@@ -86,6 +158,8 @@ _KINDS: dict[str, type[Result]] = {
     "training": TrainingResult,
     "registration": RegistrationResult,
     "evaluation": EvaluationResult,
+    "reproduction": ReproductionResult,
+    "drift": DriftResult,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 

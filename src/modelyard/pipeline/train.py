@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
-from modelyard.errors import AttemptLost
+from modelyard.errors import AttemptLost, RecordLost
 from modelyard.pipeline.attempt import Attempt, run_step
+from modelyard.pipeline.datasets import use_dataset
+from modelyard.pipeline.environment import load_environment, log_environment
 from modelyard.pipeline.interrupts import deferred_interrupts
-from modelyard.pipeline.process import describe_dataset
-from modelyard.pipeline.raw import RawData
-from modelyard.pipeline.request import CheckedData, TrainingRequest
+from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import TrainingResult
 from modelyard.pipeline.session import Report, Session
+from modelyard.pipeline.training_data import TrainingData
 from modelyard.store import attempts, datasets, models
 from modelyard.store.connections import Connection
 from modelyard.tracking.contract import CheckedRun, Contract, check_contract
-from modelyard.tracking.datasets import DatasetTables, log_input
 from modelyard.tracking.models import log_model
 from modelyard.tracking.registry import register
 from modelyard.tracking.runs import ActiveRun, list_job_runs
@@ -31,6 +32,7 @@ def build_contract(request: TrainingRequest, *, dataset_digest: str) -> Contract
         params=(
             "model_type",
             "model_class",
+            "used_mlflow_dataset",
             "dataset_name",
             "dataset_version",
             "dataset_digest",
@@ -50,6 +52,7 @@ def build_contract(request: TrainingRequest, *, dataset_digest: str) -> Contract
             ("policy_id", spec.policy_id),
             ("dataset_version", None),
             ("dataset_digest", dataset_digest),
+            ("dataset_run_id", None),
         ),
         artifacts=spec.artifacts,
         dataset_digest=dataset_digest,
@@ -59,10 +62,8 @@ def build_contract(request: TrainingRequest, *, dataset_digest: str) -> Contract
 def train_model(
     session: Session,
     request: TrainingRequest,
-    checked: CheckedData,
-    raw: RawData,
+    data: TrainingData,
     *,
-    dataset: datasets.Dataset,
     attempt: Attempt,
     report: Report,
 ) -> TrainingResult:
@@ -73,19 +74,14 @@ def train_model(
     """
     spec = request.workload.spec
     experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
-    run_id = _find_finished(session, request, dataset, attempt)
+    run_id = _find_finished(session, request, data.dataset, attempt)
     resumed = run_id is not None
     if run_id is None:
         tags = request.tags(user=session.user) | {
             "stage": "training",
-            "dataset_version": dataset.version,
-            "dataset_digest": dataset.digest,
-            "dataset_run_id": dataset.mlflow_run_id,
-            "data_source": raw.source,
             "model_type": request.model_type,
+            **data.tags(),
         }
-        if raw.dvc_md5 is not None:
-            tags["dvc_md5"] = raw.dvc_md5
         with run_step(
             session,
             attempt,
@@ -95,7 +91,7 @@ def train_model(
             name=request.run_name,
             tags=tags,
         ) as active:
-            _fill_run(session, active, request, checked, raw, dataset=dataset, attempt=attempt, report=report)
+            _fill_run(session, active, request, data, attempt=attempt, report=report)
         run_id = active.run_id
     logged = session.mlflow.get_run(run_id).data.metrics
     return TrainingResult(
@@ -127,15 +123,13 @@ def _fill_run(
     session: Session,
     run: ActiveRun,
     request: TrainingRequest,
-    checked: CheckedData,
-    raw: RawData,
+    data: TrainingData,
     *,
-    dataset: datasets.Dataset,
     attempt: Attempt,
     report: Report,
 ) -> None:
     """Train, and log everything the contract asks for; the model's hashes are on record before the run is FINISHED."""
-    processed = checked.processed
+    processed = data.processed
 
     def progress(
         share: float, message: str, /, *, metrics: Mapping[str, float] | None = None, step: int | None = None
@@ -147,16 +141,13 @@ def _fill_run(
     params = {
         **request.parameters.model_dump(mode="json"),
         "model_type": request.model_type,
-        "dataset_name": dataset.name,
-        "dataset_version": dataset.version,
-        "dataset_digest": dataset.digest,
-        "data_source": raw.source,
+        **data.params(),
     }
-    tables = DatasetTables(X=processed.X, y=processed.y, split=processed.split, extra=processed.extra)
-    log_input(run, describe_dataset(dataset, tables), context="training")
+    use_dataset(session, attempt, run, data.dataset, run_type="training", context="training")
     run.log(params=params)
     trained = request.workload.train(processed, parameters=request.parameters, report=progress)
     baselines = request.workload.baselines(processed, parameters=request.parameters)
+    log_environment(run, trained.model, processed)
     report("training", 0.92, "logging the model")
     run.log(
         params={"model_class": _class_name(trained.model)},
@@ -217,14 +208,15 @@ def register_model(
             session.mlflow, run_id, contract=build_contract(request, dataset_digest=dataset.digest)
         )
         attempts.check_attempt(connection, job_id=attempt.job_id, attempt=attempt.number)
+        environment = load_environment(session.mlflow, run_id)
         with deferred_interrupts():
             version = _register(session, request, checked, dataset=dataset)
             try:
                 writer = session.records
                 with attempt.fenced(writer):
-                    recorded = _record(writer, request, checked, version, dataset, attempt)
+                    recorded = _record(writer, request, checked, version, dataset, attempt, environment)
                     conclude(writer, recorded)
-            except AttemptLost:
+            except (AttemptLost, RecordLost):
                 _take_back(session, request, version=version, run_id=run_id)
                 raise
     return recorded
@@ -254,6 +246,7 @@ def _record(
     version: str,
     dataset: datasets.Dataset,
     attempt: Attempt,
+    environment: Mapping[str, Any] | None,
 ) -> models.ModelVersion:
     spec = request.workload.spec
     return models.record_model_version(
@@ -270,6 +263,7 @@ def _record(
         parameters=request.parameters.model_dump(mode="json"),
         code_version=asdict(request.code),
         metrics=checked.metrics,
+        environment=environment,
     )
 
 

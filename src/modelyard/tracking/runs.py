@@ -73,13 +73,15 @@ def start_run(
     *,
     experiment_id: str,
     run_type: RunType,
-    job_id: str,
-    attempt: int,
+    job_id: str | None,
+    attempt: int | None,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Iterator[ActiveRun]:
     """A run that ends FINISHED, FAILED (its traceback logged as an artifact) or, by Ctrl-C, KILLED."""
-    all_tags = {**(tags or {}), "run_type": run_type, JOB_TAG: job_id, ATTEMPT_TAG: str(attempt)}
+    all_tags = {**(tags or {}), "run_type": run_type}
+    if job_id is not None:
+        all_tags |= {JOB_TAG: job_id, ATTEMPT_TAG: str(attempt)}
     created = client.create_run(experiment_id, run_name=name, tags=all_tags)
     run = ActiveRun(client, created.info.run_id, experiment_id)
     try:

@@ -10,11 +10,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from modelyard.errors import DownloadFailed, RawDataMalformed
+from modelyard.workloads.california_expectations import EXPECTATIONS
 from modelyard.workloads.california_geography import measure_distances
 from modelyard.workloads.contract import Limit, Parameters, Processed, Report, Task, Trained, WorkloadSpec
 from modelyard.workloads.fitting import fit_pipeline, narrow_report
 from modelyard.workloads.metrics import draw_regression, regression_metrics, score_regression
-from modelyard.workloads.raw_csv import Column, load_raw_csv, write_raw_csv
+from modelyard.workloads.raw_csv import Column, load_raw_files, write_raw_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +38,17 @@ RAW_COLUMNS = tuple(column.name for column in RAW_LAYOUT)
 *FEATURES, TARGET = (column.name for column in FEATURE_LAYOUT)
 
 
-class HousingParameters(Parameters):
-    """What processing and every model type take; shares are of all rows."""
+class HousingProcessing(Parameters):
+    """What processing takes; shares are of all rows."""
 
     features: Literal["basic", "engineered"] = Field(default="basic", description="8 features, or 18")
     test_share: float = Field(default=0.2, gt=0, le=0.5, description="share of test rows")
     validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="share of validation rows")
+
+
+class HousingParameters(HousingProcessing):
+    """What every model type takes too."""
+
     refit: bool = Field(default=True, description="fit the final model on training and validation rows")
 
 
@@ -83,7 +89,7 @@ spec = WorkloadSpec(
     title="Median house value of a block group in California, 1990 census",
     task=Task.REGRESSION,
     metrics=regression_metrics(unit=UNIT),
-    baselines=("mean", "linear"),
+    baselines=("mean", "linear"), processing=HousingProcessing, expectations=EXPECTATIONS,
     model_types={"hist_gradient_boosting": HistGradientBoosting, "ridge": Ridge, "random_forest": RandomForest},
     configs={"tuned": ("hist_gradient_boosting", TUNED)},
     raw_files=("cal_housing.data", "housing.csv", "california_housing.csv"),
@@ -140,19 +146,19 @@ def sample(folder: Path, /, *, seed: int = 0) -> list[Path]:
     return [write_raw_csv(folder / "sample.csv", RAW_COLUMNS, rows)]
 
 
-def load_raw(files: Sequence[Path], /, *, parameters: HousingParameters) -> pa.Table:  # noqa: ARG001
-    """Read one file of any layout: RAW_COLUMNS (and ``ocean_proximity``), or FEATURES and target; null for a blank.
+def load_raw(files: Sequence[Path], /, *, parameters: HousingProcessing) -> pa.Table:  # noqa: ARG001
+    """Read files of one layout: RAW_COLUMNS (and ``ocean_proximity``), or FEATURES and target; null for a blank.
+
+    Rows stand in the order of the files: CSV, or by their names Parquet, Arrow or JSON.
 
     Raises:
         RawDataNotFound: there is no such file.
         RawDataMalformed: with every problem, and the layouts that are read.
     """
-    if len(files) != 1:
-        raise RawDataMalformed("raw data", [f"{len(files)} files were given, and one is read"])
-    return load_raw_csv(files[0], layouts=(RAW_LAYOUT, FEATURE_LAYOUT), unused=UNUSED)
+    return load_raw_files(files, layouts=(RAW_LAYOUT, FEATURE_LAYOUT), unused=UNUSED)
 
 
-def process(raw: pa.Table, /, *, parameters: HousingParameters) -> Processed:
+def process(raw: pa.Table, /, *, parameters: HousingProcessing) -> Processed:
     """Form features and target in the file's order, and mark each row's split.
 
     Test rows are those of ``train_test_split(np.arange(n), test_size=test_share, random_state=seed)``; validation

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelyard.data.drift import DriftLimits as DriftLimits
+from modelyard.data.expectations import Expectation as Expectation
+from modelyard.data.expectations import Expectations as Expectations
 from modelyard.data.splits import SPLITS as SPLITS
 from modelyard.errors import BadInput
 
@@ -74,14 +77,18 @@ class WorkloadSpec:
         task: what kind of answer its models give.
         metrics: what ``evaluate`` returns; the first one is the primary metric.
         baselines: names that ``baselines`` returns.
-        model_types: name → class of its parameters; the first one is the default.
+        processing: class of the parameters that ``load_raw`` and ``process`` read; all that they are given.
+        model_types: name → class of its parameters, ``processing`` among its bases; the first one is the default.
         configs: named parameter files that ship with the workload: name → (model type, parameters).
         raw_files: file names that are looked for in the data folder, in this order; the first found is used.
         targets: column names of y.
         gate: the limits that an evaluation applies on the test rows.
         mlflow_experiment: MLflow experiment of its training and evaluation runs.
+        dataset_name: name of its datasets, in which ``{num_rows}`` stands for the number of rows; default: ``name``.
         group_column: column of extra whose values must not be on both sides of a split, or None.
         artifacts: artifact paths that every training must have logged.
+        expectations: what must hold of the rows of its datasets.
+        drift: how far a column of new data may be from the training rows.
     """
 
     name: str
@@ -89,14 +96,18 @@ class WorkloadSpec:
     task: Task
     metrics: tuple[Metric, ...]
     baselines: tuple[str, ...]
+    processing: type[Parameters]
     model_types: Mapping[str, type[Parameters]]
     raw_files: tuple[str, ...]
     targets: tuple[str, ...]
     gate: tuple[Limit, ...]
     mlflow_experiment: str
     configs: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    dataset_name: str | None = None
     group_column: str | None = None
     artifacts: tuple[str, ...] = ()
+    expectations: Expectations = Expectations()  # noqa: RUF009  frozen
+    drift: DriftLimits = DriftLimits()  # noqa: RUF009  frozen
 
     @property
     def primary_metric(self) -> Metric:
@@ -217,6 +228,10 @@ class Workload(Protocol):
         Raises:
             RawDataMalformed: no row is left.
         """
+
+    # A workload whose raw data may be larger than memory also has
+    # ``process_batches(files, /, *, parameters) -> Iterator[Processed]``: the rows in parts of the same columns, which
+    # the platform then asks for instead of ``load_raw`` and ``process``.
 
     def train(self, dataset: Processed, /, *, parameters: Any, report: Report) -> Trained:
         """Fit one model; test rows are used for ``test_`` metrics and figures only."""

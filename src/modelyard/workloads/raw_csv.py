@@ -1,4 +1,4 @@
-"""Raw CSV files of numbers: read strictly, with nothing guessed and every problem told at once."""
+"""Raw files of numbers, CSV and others: read strictly, with nothing guessed and every problem told at once."""
 
 import csv
 import io
@@ -11,7 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from modelyard.data.files import READABLE_SUFFIXES, read_table
 from modelyard.errors import RawDataMalformed, RawDataNotFound
+
+_TABLES = tuple(suffix for suffix in READABLE_SUFFIXES if suffix not in (".csv", ".tsv"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,14 @@ class Column:
     def read(self, cell: str) -> tuple[float | None, str]:
         """The number in a cell, None for a blank, and what is wrong with it ("" for nothing)."""
         if not cell:
-            return None, "" if self.blank_allowed else "blank"
+            return self.check(None)
         value = parse_number(cell)
+        return self.check(value) if value is not None else (None, "not a number")
+
+    def check(self, value: float | None) -> tuple[float | None, str]:
+        """The number, None for a blank or what is not finite, and what is wrong with it ("" for nothing)."""
         if value is None:
-            return None, "not a number"
+            return None, "" if self.blank_allowed else "blank"
         if not math.isfinite(value):
             return None, "not finite"
         if value < self.low or (value == self.low and not self.low_included):
@@ -44,6 +51,25 @@ def parse_number(cell: str) -> float | None:
         return float(cell) if cell.isascii() and "_" not in cell else None
     except ValueError:
         return None
+
+
+def load_raw_files(files: Sequence[Path], /, *, layouts: Sequence[Sequence[Column]], unused: str) -> pa.Table:
+    """Read files that all have the same one of the layouts, their rows one after the other.
+
+    A file that is called .parquet, .arrow, .feather, .jsonl etc. must have a column of numbers for each of the layout,
+    where null is a blank; any other is read as CSV. Takes otherwise and raises what ``load_raw_csv`` does.
+    """
+    if not files:
+        raise RawDataMalformed("raw data", ["no file was given"])
+    tables = [
+        (_load_table if path.suffix.lower() in _TABLES else load_raw_csv)(path, layouts=layouts, unused=unused)
+        for path in files
+    ]
+    for path, table in zip(files, tables, strict=True):
+        if table.column_names != tables[0].column_names:
+            problem = f"it has the columns {', '.join(table.column_names)}, and {files[0].name} has others"
+            raise RawDataMalformed(path, [problem], hint="Files that are given together must have one layout.")
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def load_raw_csv(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: str) -> pa.Table:
@@ -68,14 +94,8 @@ def load_raw_csv(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: 
     known = {unused, *(column.name for layout in layouts for column in layout)}
     has_header = bool(known & {*first}) or all(parse_number(cell) is None for cell in first)
     names = first if has_header else [column.name for column in layouts[0]]
-    layout = {column.name: column for column in max(layouts, key=lambda one: len({c.name for c in one} & {*names}))}
-
-    columns = {
-        "missing columns": [name for name in layout if name not in names],
-        "unknown columns": [repr(name[:40]) for name in names if name not in {*layout, unused}],
-        "columns given twice": [name for name in layout if names.count(name) > 1],
-    }
-    problems = [f"{what}: {', '.join(which)}" for what, which in columns.items() if which]
+    layout = _choose_layout(names, layouts)
+    problems = _check_names(names, layout, unused)
     if len(rows) == has_header:
         problems.append("it has a header and no rows")
     values: dict[str, list[Any]] = {name: [] for name in names}
@@ -89,13 +109,65 @@ def load_raw_csv(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: 
             values[name].append(value)
             if fault:
                 faults[f"{name} {fault}"].append(f"line {line}: {cell[:20]!r}")
-    for fault, places in faults.items():
-        more = ", …" if len(places) > 3 else ""
-        problems.append(f"{fault} in {len(places)} row{'s'[: len(places) > 1]} ({', '.join(places[:3])}{more})")
+    problems += _describe_faults(faults)
     if problems:
         raise RawDataMalformed(path, problems, hint=hint)
+    return _as_table(values, layout, unused)
+
+
+def _load_table(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: str) -> pa.Table:
+    """The same from a file of typed columns."""
+    hint = _describe_layouts(layouts)
+    table = read_table(path)
+    layout = _choose_layout(table.column_names, layouts)
+    problems = _check_names(table.column_names, layout, unused)
+    if not table.num_rows:
+        problems.append("it has no rows")
+    values: dict[str, list[Any]] = {}
+    faults: dict[str, list[str]] = defaultdict(list)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if field.name == unused:
+            values[unused] = [None if value is None else str(value) for value in column.to_pylist()]
+        elif field.name in layout:
+            if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+                problems.append(f"{field.name} is {field.type} and must be numbers")
+                continue
+            checked = [layout[field.name].check(value) for value in column.cast(pa.float64(), safe=False).to_pylist()]
+            values[field.name] = [value for value, _ in checked]
+            for row, (value, fault) in enumerate(checked, start=1):
+                if fault:
+                    faults[f"{field.name} {fault}"].append(f"row {row}: {value}")
+    problems += _describe_faults(faults)
+    if problems:
+        raise RawDataMalformed(path, problems, hint=hint)
+    return _as_table(values, layout, unused)
+
+
+def _choose_layout(names: Sequence[str], layouts: Sequence[Sequence[Column]]) -> dict[str, Column]:
+    """The layout that has the most of these names."""
+    return {column.name: column for column in max(layouts, key=lambda one: len({c.name for c in one} & {*names}))}
+
+
+def _check_names(names: Sequence[str], layout: dict[str, Column], unused: str) -> list[str]:
+    columns = {
+        "missing columns": [name for name in layout if name not in names],
+        "unknown columns": [repr(name[:40]) for name in names if name not in {*layout, unused}],
+        "columns given twice": [name for name in layout if names.count(name) > 1],
+    }
+    return [f"{what}: {', '.join(which)}" for what, which in columns.items() if which]
+
+
+def _describe_faults(faults: dict[str, list[str]]) -> list[str]:
+    described = []
+    for fault, places in faults.items():
+        more = ", …" if len(places) > 3 else ""
+        described.append(f"{fault} in {len(places)} row{'s'[: len(places) > 1]} ({', '.join(places[:3])}{more})")
+    return described
+
+
+def _as_table(values: dict[str, list[Any]], layout: dict[str, Column], unused: str) -> pa.Table:
     table = {name: pa.array(values[name], pa.float64()) for name in layout}
-    return pa.table(table | ({unused: pa.array(values[unused], pa.string())} if unused in names else {}))
+    return pa.table(table | ({unused: pa.array(values[unused], pa.string())} if unused in values else {}))
 
 
 def write_raw_csv(path: Path, /, header: Iterable[str], rows: Iterable[Iterable[str]]) -> Path:

@@ -1,0 +1,101 @@
+"""Datasets on record: loaded again only if every byte is the recorded one, and shown on the runs that use them."""
+
+import tempfile
+from pathlib import Path
+
+from mlflow import MlflowException
+
+from modelyard.data.dataset import DatasetTables
+from modelyard.data.dataset_reader import FILES, DatasetFiles
+from modelyard.errors import ContentMismatch, RecordLost
+from modelyard.pipeline.attempt import Attempt, recording
+from modelyard.pipeline.session import Session
+from modelyard.store import datasets as store
+from modelyard.tracking.datasets import LoggedDataset, RunSource, download_files, log_input, show_schema
+from modelyard.tracking.runs import ActiveRun, RunType
+
+
+def use_dataset(
+    session: Session,
+    attempt: Attempt | None,
+    run: ActiveRun,
+    dataset: store.Dataset,
+    *,
+    run_type: RunType,
+    context: str,
+) -> None:
+    """Show a dataset as an input of a run, and record that the run uses it; twice is once.
+
+    Raises:
+        AttemptLost: the job was taken over or cancelled.
+    """
+    log_input(run, describe_dataset(dataset), context=context)
+    connection = session.records
+    with recording(connection, attempt):
+        store.record_use(
+            connection, dataset_id=dataset.dataset_id, mlflow_run_id=run.run_id, run_type=run_type, context=context
+        )
+
+
+def describe_dataset(dataset: store.Dataset) -> LoggedDataset:
+    """What MLflow shows of a dataset that is on record."""
+    return LoggedDataset(
+        source=RunSource(dataset.location, dataset.raw_digest),
+        name=dataset.name,
+        digest=dataset.digest,
+        schema=show_schema(dataset.schema),
+        profile={"num_rows": dataset.num_rows, "num_elements": dataset.num_elements, "version": dataset.version},
+    )
+
+
+def load_recorded(session: Session, dataset: store.Dataset) -> DatasetTables:
+    """A recorded dataset's content in memory, each file and the digest verified; raises what ``open_recorded`` does."""
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+        tables = _download(session, dataset, Path(folder)).read()
+    found = tables.digest()
+    if found != dataset.digest:
+        raise ContentMismatch(_name(dataset), expected=dataset.digest, found=found)
+    return tables
+
+
+def open_recorded(session: Session, dataset: store.Dataset, *, folder: Path) -> DatasetFiles:
+    """A recorded dataset's files in ``folder``, each and the digest verified, in memory that does not grow with it.
+
+    Raises:
+        ContentMismatch: a file or the content is not what was recorded.
+        RecordLost: it was deleted, or MLflow no longer has its run.
+    """
+    files = _download(session, dataset, folder)
+    files.verify(dataset.digest, what=_name(dataset))
+    return files
+
+
+def verify_recorded(session: Session, dataset: store.Dataset) -> None:
+    """Load a recorded dataset, only to see that it can be; raises what ``open_recorded`` does."""
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+        open_recorded(session, dataset, folder=Path(folder))
+
+
+def _download(session: Session, dataset: store.Dataset, folder: Path) -> DatasetFiles:
+    if dataset.removed_at is not None:
+        raise RecordLost(
+            f"{_name(dataset)} was deleted by {dataset.removed_by} at {dataset.removed_at:%Y-%m-%d %H:%M} UTC: "
+            f"{dataset.removal_reason}"
+        )
+    try:
+        session.mlflow.get_run(dataset.mlflow_run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RecordLost(
+            f"MLflow has lost run {dataset.mlflow_run_id} with {_name(dataset)}; "
+            "restore it from a backup, or train on another dataset (another seed or feature set makes one)"
+        ) from None
+    recorded = store.list_dataset_files(session.records, dataset_id=dataset.dataset_id)
+    tables = [file for file in recorded if file.path in FILES]
+    download_files(session.mlflow, run_id=dataset.mlflow_run_id, files=tables, folder=folder)
+    return DatasetFiles(folder)
+
+
+def _name(dataset: store.Dataset) -> str:
+    return f"dataset {dataset.name} {dataset.version}"

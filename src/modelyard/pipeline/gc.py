@@ -1,0 +1,167 @@
+"""Garbage collection: what nothing refers to any more is planned, shown, and then deleted. Never raw data."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from mlflow.entities import Run
+
+from modelyard.errors import RecordNotFound, RemovalRefused
+from modelyard.pipeline.removal import remove_dataset
+from modelyard.pipeline.session import Session
+from modelyard.store import removals
+from modelyard.store.catalogue import find_by_run
+from modelyard.store.datasets import get_dataset
+from modelyard.store.jobs import get_job
+from modelyard.tracking.deletion import ERRORS, delete_artifacts, find_run, list_unfinished_runs, measure_artifacts
+from modelyard.tracking.runs import ATTEMPT_TAG, JOB_TAG
+
+_ENDED = ("FAILED", "KILLED")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbage:
+    """One thing that may go.
+
+    Attributes:
+        kind: ``dataset``; ``files`` of a dataset whose removal was interrupted; ``run``: what a processing run that
+            failed or died has left.
+        name: ``NAME@VERSION`` of a dataset, name of a run.
+        dataset_id: None for a run.
+        size_bytes: as recorded; of a run as stored.
+        since: when it was used, removed, or begun last.
+        why: why it may go.
+    """
+
+    kind: Literal["dataset", "files", "run"]
+    name: str
+    mlflow_run_id: str
+    dataset_id: UUID | None = None
+    size_bytes: int
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What became of one thing: ``kept`` says why it stays after all, None where it was deleted."""
+
+    garbage: Garbage
+    kept: str | None = None
+
+
+def plan_gc(session: Session, *, unused_for: timedelta = timedelta(days=30), nb_kept: int = 1) -> list[Garbage]:
+    """What may go now; changes nothing.
+
+    Args:
+        session: open connections, the database's as a person.
+        unused_for: datasets that were recorded or used, and runs that were begun, within so long stay.
+        nb_kept: so many of the newest datasets of each name stay in any case.
+
+    Raises:
+        ServiceFailed: where artifacts are stored does not answer, or refuses.
+    """
+    return [
+        *_plan_interrupted(session),
+        *_plan_datasets(session, unused_for=unused_for, nb_kept=nb_kept),
+        *_plan_runs(session, unused_for=unused_for),
+    ]
+
+
+def collect_garbage(
+    session: Session, plan: Iterable[Garbage], *, emit: Callable[[Collected], None] = lambda _: None
+) -> list[Collected]:
+    """Delete what a plan names, each if it still may go at its moment; ``emit`` is told each as it is done.
+
+    Raises:
+        RemovalRefused: who asks may not delete; nothing was deleted.
+        WorkHeld: another process deletes the same files.
+        ServiceFailed: where artifacts are stored does not answer or refuses; the next collection goes on.
+    """
+    removals.check_right(session.records)
+    done = []
+    for garbage in plan:
+        collected = Collected(garbage=garbage, kept=_collect(session, garbage))
+        emit(collected)
+        done.append(collected)
+    return done
+
+
+def _collect(session: Session, garbage: Garbage) -> str | None:
+    if garbage.dataset_id is None:
+        return _collect_run(session, garbage.mlflow_run_id)
+    dataset = get_dataset(session.records, dataset_id=garbage.dataset_id)
+    try:
+        remove_dataset(session, dataset, reason=f"garbage collection: {garbage.why}")
+    except RemovalRefused as refused:  # somebody has begun to use it
+        return str(refused)
+    return None
+
+
+def _collect_run(session: Session, run_id: str) -> str | None:
+    run = find_run(session.mlflow, run_id)
+    if run is None:
+        return "MLflow has forgotten this run"
+    if not _is_dead(session, run):
+        return "the run has ended well or is on record by now"
+    delete_artifacts(run.info.artifact_uri, keep=(ERRORS,))
+    return None
+
+
+def _plan_interrupted(session: Session) -> Iterator[Garbage]:
+    for row in removals.list_interrupted(session.records):
+        assert row.removed_at is not None  # noqa: S101  that is what was asked for
+        yield _describe(row, kind="files", since=row.removed_at, why="its deletion was interrupted")
+
+
+def _plan_datasets(session: Session, *, unused_for: timedelta, nb_kept: int) -> Iterator[Garbage]:
+    newest = f", and it is not among the newest {nb_kept} of its name" if nb_kept else ""
+    for row in removals.list_unreferenced(session.records, unused_for=unused_for, nb_kept=nb_kept):
+        yield _describe(row, kind="dataset", since=row.used_at, why=f"nothing refers to it{newest}")
+
+
+def _describe(row: removals.StoredDataset, *, kind: Literal["dataset", "files"], since: datetime, why: str) -> Garbage:
+    return Garbage(
+        kind=kind,
+        name=f"{row.name}@{row.version}",
+        mlflow_run_id=row.mlflow_run_id,
+        dataset_id=row.dataset_id,
+        size_bytes=row.size_bytes,
+        since=since,
+        why=why,
+    )
+
+
+def _plan_runs(session: Session, *, unused_for: timedelta) -> Iterator[Garbage]:
+    latest = datetime.now(UTC) - unused_for
+    for run in list_unfinished_runs(session.mlflow, run_type="dataset"):
+        since = datetime.fromtimestamp((run.info.end_time or run.info.start_time) / 1000, UTC)
+        if since > latest or not _is_dead(session, run):
+            continue
+        size_bytes = measure_artifacts(run.info.artifact_uri, keep=(ERRORS,))
+        if size_bytes is not None:
+            how = "failed" if run.info.status in _ENDED else "died"
+            yield Garbage(
+                kind="run",
+                name=run.info.run_name or run.info.run_id,
+                mlflow_run_id=run.info.run_id,
+                size_bytes=size_bytes,
+                since=since,
+                why=f"the processing run {how}, and what it logged is no dataset on record",
+            )
+
+
+def _is_dead(session: Session, run: Run) -> bool:
+    """Whether a processing run will never be a dataset on record: it is none, and nobody who may record writes it."""
+    connection = session.records
+    if run.info.status == "FINISHED" or find_by_run(connection, mlflow_run_id=run.info.run_id) is not None:
+        return False
+    if run.info.status in _ENDED:
+        return True
+    try:
+        job = get_job(connection, job_id=UUID(run.data.tags[JOB_TAG]))
+        return job.ended or job.attempt > int(run.data.tags[ATTEMPT_TAG])
+    except (KeyError, ValueError, RecordNotFound):  # not a run of a job: it may be somebody's at work in a notebook
+        return False

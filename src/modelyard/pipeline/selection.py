@@ -1,0 +1,223 @@
+"""Which dataset a training is done on: chosen once, when it is asked for, and told with the reason."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from modelyard.errors import BadInput, DatasetRefused, RecordLost
+from modelyard.pipeline.request import TrainingRequest
+from modelyard.store.catalogue import find_by_run, find_newest, list_datasets, resolve_dataset
+from modelyard.store.connections import Connection
+from modelyard.store.datasets import Dataset
+from modelyard.workloads.contract import WorkloadSpec
+from modelyard.workloads.registry import build_parameters
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, Run
+
+    from modelyard.pipeline.training_data import DataSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a training is done on, and why.
+
+    Attributes:
+        request: the training, with the processing parameters of the dataset.
+        dataset: the dataset on record; None: the configured file is processed.
+        data_source: what the training run will say of a dataset on record.
+        why: the reason, in words.
+        note: what whoever asked should know beside that.
+        fallback: why a file is read though none was named.
+    """
+
+    request: TrainingRequest
+    dataset: Dataset | None = None
+    data_source: "DataSource" = "file_path"
+    why: str
+    note: str | None = None
+    fallback: str | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """What the job is told of it, JSON values."""
+        if self.dataset is None:
+            return {"dataset_fallback": self.fallback}
+        return {"dataset_id": str(self.dataset.dataset_id), "data_source": self.data_source}
+
+
+def select_dataset(
+    connection: Connection,
+    request: TrainingRequest,
+    *,
+    mlflow: "Callable[[], MlflowClient]",
+    active_run_id: str | None = None,
+    provided: Dataset | str | None = None,
+    run_id: str | None = None,
+    name: str | None = None,
+    strict: bool = False,
+) -> Selection:
+    """Choose the dataset of a training; the first of these that is there, in the order of the arguments.
+
+    Without any of them it is the newest dataset of real data of the workload that was processed with the parameters
+    that are asked for, and if there is none, the configured file.
+
+    Args:
+        connection: as anybody who may read.
+        request: the training; its processing parameters that nobody gave are taken from a dataset that is named.
+        mlflow: gives a client, where one is needed.
+        active_run_id: the MLflow run that the caller is in; a dataset logged in it with context ``training`` counts.
+        provided: a dataset that is handed over, or its name.
+        run_id: the run that has logged the dataset.
+        name: ``NAME``, ``NAME@VERSION`` or a digest.
+        strict: no file is fallen back to.
+
+    Raises:
+        DatasetRefused: what was named cannot be trained on, or nothing fits and ``strict`` is set; with the reason.
+        UnknownName: no dataset is called so.
+    """
+    workload = request.workload.spec.name
+    logged = find_logged(connection, mlflow(), active_run_id, workload=workload) if active_run_id else None
+    if logged is not None:
+        return _take(request, logged, why=f"logged in the current run {active_run_id}")
+    if provided is not None:
+        dataset = _resolve(connection, provided) if isinstance(provided, str) else provided
+        return _take(request, dataset, why="handed over", source="provided_dataset")
+    if run_id is not None:
+        return _take(request, _get_by_run(connection, request, mlflow(), run_id), why=f"logged by run {run_id}")
+    if name is not None:
+        return _take(request, _resolve(connection, name), why=f"named as {name}")
+    parameters = request.processing_parameters()
+    newest = find_newest(connection, workload=workload, parameters=parameters)
+    if newest is not None:
+        note = None
+        if newest.code_version.get("workload_sha256", request.code.workload_sha256) != request.code.workload_sha256:
+            note = "the workload's code has changed since this dataset was made; make process makes it anew"
+        selection = _take(request, newest, why="the newest that was processed with these parameters")
+        return replace(selection, note=note)
+    said = ", ".join(f"{key}={value}" for key, value in parameters.items())
+    reason = f"no dataset of {workload} with {said} is on record"
+    if strict:
+        raise DatasetRefused(
+            f"{reason}, and --strict (STRICT=1) takes no file instead; make one (modelyard process {workload}), "
+            "or name one with --dataset or --data"
+        )
+    return Selection(request=request, why=reason, fallback=reason)
+
+
+def _take(
+    request: TrainingRequest,
+    dataset: Dataset,
+    *,
+    why: str,
+    source: 'Literal["mlflow_dataset", "provided_dataset"]' = "mlflow_dataset",
+) -> Selection:
+    """A dataset that was chosen, if the workload can be trained on it as asked."""
+    spec, called = request.workload.spec, f"dataset {dataset.name} {dataset.version}"
+    if dataset.removed_at is not None:
+        raise DatasetRefused(f"{called} was deleted by {dataset.removed_by}: {dataset.removal_reason}")
+    if dataset.workload != spec.name:
+        raise DatasetRefused(f"{called} belongs to workload {dataset.workload}, not to {spec.name}")
+    if dataset.targets and tuple(dataset.targets) != spec.targets:
+        raise DatasetRefused(f"{called} has targets {', '.join(dataset.targets)}, not {', '.join(spec.targets)}")
+    return Selection(
+        request=_adopt(request, dataset),
+        dataset=dataset,
+        data_source="sample" if dataset.data_source == "sample" else source,
+        why=why,
+    )
+
+
+def _adopt(request: TrainingRequest, dataset: Dataset) -> TrainingRequest:
+    """The request with the dataset's processing parameters; what was given otherwise is refused."""
+    asked = request.parameters.model_dump(mode="json")
+    processed = {n: v for n, v in dataset.parameters.items() if n in request.workload.spec.processing.model_fields}
+    called = f"dataset {dataset.name} {dataset.version}"
+    try:
+        _, parameters = build_parameters(request.workload, model_type=request.model_type, values={**asked, **processed})
+    except BadInput as error:
+        raise DatasetRefused(f"{called} was processed with what this release does not take: {error}") from None
+    has = parameters.model_dump(mode="json")
+    contradicted = [
+        f"{name}={asked[name]} was asked for and it has {name}={has[name]}"
+        for name in processed
+        if name in request.given and has[name] != asked[name]
+    ]
+    if contradicted:
+        raise DatasetRefused(
+            f"{called} was processed otherwise: {'; '.join(contradicted)}; leave these out, or choose another dataset"
+        )
+    return replace(request, parameters=parameters)
+
+
+def _resolve(connection: Connection, text: str) -> Dataset:
+    try:
+        return resolve_dataset(connection, text)
+    except RecordLost as deleted:
+        raise DatasetRefused(str(deleted)) from None
+
+
+def find_logged(
+    connection: Connection, client: "MlflowClient", run_id: str, *, workload: str | None = None
+) -> Dataset | None:
+    """The dataset on record that is an input of a run with context ``training``, of this workload if one is named.
+
+    Raises:
+        DatasetRefused: there are several.
+    """
+    found = {
+        row.dataset_id: row
+        for entry in _list_training_inputs(client.get_run(run_id))
+        for row in list_datasets(connection, name=entry.dataset.name, digest=entry.dataset.digest)
+        if row.workload == (workload or row.workload) and row.removed_at is None
+    }
+    if len(found) > 1:
+        names = ", ".join(f"{row.name}@{row.version}" for row in found.values())
+        raise DatasetRefused(f"the current run {run_id} has several datasets: {names}; hand one over")
+    return next(iter(found.values()), None)
+
+
+def _get_by_run(connection: Connection, request: TrainingRequest, client: "MlflowClient", run_id: str) -> Dataset:
+    """The dataset that a finished processing run of this workload has logged."""
+    recorded = find_by_run(connection, mlflow_run_id=run_id)
+    if recorded is not None and recorded.removed_at is not None:
+        return _resolve(connection, f"{recorded.name}@{recorded.version}")  # which says by whom it was deleted
+    _check_run(_get_run(client, run_id), request.workload.spec)
+    if recorded is None:
+        raise DatasetRefused(
+            f"run {run_id} has a dataset that is not on record, so nothing vouches for its bytes; log it anew"
+        )
+    return recorded
+
+
+def _get_run(client: "MlflowClient", run_id: str) -> "Run":
+    from mlflow import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise DatasetRefused(f"there is no run {run_id!r}; modelyard datasets list has the run of each") from None
+
+
+def _check_run(run: "Run", spec: WorkloadSpec) -> None:
+    run_id, tags = run.info.run_id, run.data.tags
+    run_type, workload = tags.get("run_type", "not said"), tags.get("workload", "not said")
+    if run_type != "dataset":
+        raise DatasetRefused(f"run {run_id} is no dataset run: its run_type is {run_type}")
+    if run.info.status != "FINISHED":
+        raise DatasetRefused(f"run {run_id} is not finished: its status is {run.info.status}")
+    if workload != spec.name:
+        raise DatasetRefused(f"run {run_id} belongs to workload {workload}, not to {spec.name}")
+    if not _list_training_inputs(run):
+        raise DatasetRefused(f"run {run_id} has no dataset with context training")
+
+
+def _list_training_inputs(run: "Run") -> "list[DatasetInput]":
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return [
+        entry
+        for entry in inputs
+        if any(tag.key == "mlflow.data.context" and tag.value == "training" for tag in entry.tags)
+    ]

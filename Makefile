@@ -12,8 +12,8 @@ LOCKED_DEV := requirements/dev.txt
 LAUNCH = sh infra/launch.sh
 
 # What `make train` hands on goes through the environment, so that no quote or blank in it means anything to the shell.
-export WORKLOAD DATA MODEL_TYPE PARAMS CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL
-export SERVICE TAIL FOLLOW AIRGAP VOLUMES YES
+export WORKLOAD DATA DATASET REFERENCE MODEL MODEL_TYPE PARAMS CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL
+export SERVICE TAIL FOLLOW AIRGAP VOLUMES YES OLDER_THAN KEEP NAME OF
 HOW = $${INLINE:+--inline} $${NO_WAIT:+--no-wait}
 PROCESS = $(LAUNCH) process "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${PARAMS:+--params "$$PARAMS"} \
 	$${CONFIG:+--config "$$CONFIG"} $(HOW)
@@ -25,7 +25,7 @@ ifdef STACK
 export MODELYARD_STACK := $(STACK)
 endif
 
-.PHONY: help train process jobs up down status env psql doctor urls logs ps images test test-fast check format lock wheel clean
+.PHONY: help train process reproduce drift datasets lineage jobs gc up down status env psql doctor urls logs ps images test test-fast check format lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,24 @@ train: ## train and evaluate a workload, from raw data to a policy version
 process: ## make a workload's dataset and log it, without training
 	@$(PROCESS)
 
+reproduce: ## train a model version anew, and say whether it comes out equal; MODEL=california_housing_model/3
+	@$(LAUNCH) reproduce "$$MODEL" $(HOW)
+
+drift: ## compare new data with a dataset, column by column; DATA=/any/file or DATASET=NAME, REFERENCE=NAME@VERSION
+	@$(LAUNCH) drift "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${DATASET:+--dataset "$$DATASET"} \
+		$${REFERENCE:+--reference "$$REFERENCE"} $${CONFIG:+--config "$$CONFIG"} $(HOW)
+
+datasets: ## what was logged, the newest first; NAME=california_housing shows one, NAME=california_housing@1.0.0 a version
+	@if [ -n "$$NAME" ]; then $(LAUNCH) datasets show "$$NAME"; else $(LAUNCH) datasets list; fi
+
+lineage: ## what something was made from and what came of it; OF=california_housing_model/3, OF=NAME@VERSION or a digest
+	@$(LAUNCH) lineage "$$OF"
+
 jobs: ## what waits, runs and has ended
 	@$(LAUNCH) jobs list
+
+gc: ## show what nothing refers to any more; OLDER_THAN=30d KEEP=1, and YES=1 deletes it
+	@$(LAUNCH) gc $${OLDER_THAN:+--older-than "$$OLDER_THAN"} $${KEEP:+--keep "$$KEEP"} $${YES:+--yes}
 
 up: ## start PostgreSQL, MLflow, a trainer and an evaluator
 	@$(LAUNCH) up $${TRAINERS:+--trainers "$$TRAINERS"}

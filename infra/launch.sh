@@ -79,7 +79,7 @@ run_compose() { # COMMAND [ARGUMENT…]
         urls) print_urls ;;
         env) require_running; print_environment ;;
         images) make_images ;;
-        train | process) bring_up ''; run_in_container "$@" ;;
+        train | process | reproduce | drift) bring_up ''; run_in_container "$@" ;;
         digest) find_image || build_images; run_in_container "$@" ;;
         *) require_running; run_in_container "$@" ;;
     esac

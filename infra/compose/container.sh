@@ -5,6 +5,7 @@ keep_shell=''
 
 hand_in() { # PATH: sets handed to the path inside; what is not there goes on as it is, and the command says so
     handed=$1
+    case $1 in s3://*) return 0 ;; esac # the command copies it from there
     case $1 in /*) path=$1 ;; *) path=$here/$1 ;; esac
     [ -f "$path" ] || [ -d "$path" ] || return 0
     engine_is_here ||
@@ -58,9 +59,18 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
             [ -z "$mounts" ] || mounts="$mounts --env $(quote "MODELYARD_DATA_DIR=$handed")"
             ;;
     esac
-    before='' first=yes
+    before='' first=yes output='' replace='' json='' what="$1 ${2:-}"
     for argument in "$@"; do
         shift
+        if [ "$what" = 'datasets export' ]; then # no container writes a file of the caller's: what it says goes there
+            case $before,$argument in
+                --output,*) output=$argument before=''; continue ;;
+                *,--output) before=$argument; continue ;;
+                *,--output=*) output=${argument#*=}; continue ;;
+                *,--force) replace=yes; continue ;;
+                *,--json) json=yes ;;
+            esac
+        fi
         handed=$argument
         case $before in
             --data) hand_in "$argument" ;;
@@ -76,14 +86,18 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
         set -- "$@" "$handed"
         first='' before=$argument
     done
+    [ "$before" != --output ] || set -- "$@" --output # the command says that its value is missing
+    [ -z "$output" ] || check_output
     caller=$(id -u):$(id -g)
     [ "$(id -u)" != 0 ] || caller=10001:10001 # nothing of ours runs as root
     terminal=
-    [ -t 0 ] && [ -t 1 ] || terminal=--no-TTY
+    [ -t 0 ] && [ -t 1 ] && [ -z "$output" ] || terminal=--no-TTY
     # only a prompt reads what comes in; the rest would take it from whoever called
     if [ -n "$terminal" ] && [ "$command" != psql ]; then exec </dev/null; fi
-    container=$project-cli-run-$(date +%s)-$$
-    eval "set -- $terminal $mounts cli \"\$@\""
+    service=cli
+    case "$1 ${2:-}" in 'gc '* | 'datasets delete') service=gc ;; esac # its keys may delete
+    container=$project-$service-run-$(date +%s)-$$
+    eval "set -- $terminal $mounts $service \"\$@\""
     if [ "$here" = "$root" ]; then MODELYARD_PROGRAM='sh infra/launch.sh'; else MODELYARD_PROGRAM="sh $(quote "$root/infra/launch.sh")"; fi
     export MODELYARD_PROGRAM
     set -- docker compose --progress quiet run --rm --no-deps --name "$container" --user "$caller" "$@"
@@ -93,20 +107,43 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
         exec "$@"
     fi
     # in the background, so that a signal is heard at once
-    exec 3<&0
-    "$@" <&3 &
+    exec 3<&0 4>&1 5>&2
+    if [ -n "$output" ]; then
+        exec 4>"$part"
+        [ -z "$json" ] || exec 5>"$part.said" # beside the data the command tells of it on stderr
+    fi
+    "$@" <&3 >&4 2>&5 &
     running=$!
     trap 'interrupt_container' INT TERM
     code=0
     wait "$running" || code=$?
+    if [ -n "$output" ]; then
+        [ "$code" != 0 ] || mv -f -- "$part" "$output" || code=1
+        if [ -n "$json" ] && [ "$code" = 0 ]; then cat "$part.said"; elif [ -n "$json" ]; then cat "$part.said" >&2; fi
+    fi
     exit "$code"
+}
+
+check_output() { # sets output to the whole path and part to what it is until all of it is there
+    case $output in /*) ;; *) output=$here/$output ;; esac
+    [ ! -d "$output" ] || fail "$output is a folder; name a file with --output"
+    [ ! -e "$output" ] || [ -f "$output" ] || fail "$output is no plain file; name another one with --output"
+    [ ! -e "$output" ] || [ -n "$replace" ] ||
+        fail "$output is there already; name another file with --output, or replace it with --force"
+    part=$output.$$.part
+    trap 'rm -f -- "$part" "$part.said"' EXIT
+    (: >"$part") 2>/dev/null || fail "$output cannot be written; name another file with --output"
 }
 
 # Compose may leave at an interrupt without the container; then the command in it is told, and its last words shown.
 interrupt_container() {
     trap '' INT TERM
     words=$(mktemp "${TMPDIR:-/tmp}/modelyard.XXXXXX")
-    docker logs --follow --since "$(date +%s)" "$container" >"$words" 2>&1 &
+    if [ -n "$output" ]; then # what it says is on stderr, and data on stdout
+        docker logs --follow --since "$(date +%s)" "$container" 2>"$words" >/dev/null &
+    else
+        docker logs --follow --since "$(date +%s)" "$container" >"$words" 2>&1 &
+    fi
     follower=$!
     sleep 1
     docker kill --signal INT "$container" >/dev/null 2>&1 || :

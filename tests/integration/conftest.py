@@ -192,11 +192,14 @@ class Records:
         self.evaluator = self.database.connect("evaluator")
 
     def dataset(self, *, digest: str = "a", connection: Any = None, **changes: Any) -> datasets.Dataset:
+        files = changes.pop("files", [HashedFile("X.parquet", "b" * 64, 100)])
         values: dict[str, Any] = {
             "name": "houses",
             "workload": "houses",
+            "digest": digest * 64,
             "raw_digest": "0" * 64,
             "raw_files": [{"name": "houses.csv", "sha256": "0" * 64, "size_bytes": 10}],
+            "rows_digest": digest * 64,
             "location": "runs:/r1/dataset",
             "mlflow_run_id": "r1",
             "num_rows": 10,
@@ -204,11 +207,13 @@ class Records:
             "schema": [{"name": "rooms", "type": "double"}],
             "profile": {"rooms": {"mean": 3.5}},
             "split_counts": {"train": 7, "validation": 1, "test": 2},
+            "targets": ["price"],
             "parameters": {"seed": 42},
-            "data_source": "sample",
-            "files": [HashedFile("X.parquet", "b" * 64, 100)],
-        }
-        return datasets.record_dataset(connection or self.trainer, digest=digest * 64, **values | changes)
+            "code_version": {"commit": "c" * 40},
+            "notes": {"rows_read": 10},
+            "data_source": "file_path",
+        } | changes
+        return datasets.record_dataset(connection or self.trainer, datasets.NewDataset(**values), files=files)
 
     def model_version(self, *, version: str = "1", **changes: Any) -> models.ModelVersion:
         values: dict[str, Any] = {

@@ -223,7 +223,6 @@ def test_keys_that_are_wrong_or_may_not_are_named_and_never_told(act_as, minio, 
     act_as("mlflow")
     with pytest.raises(ServiceFailed, match="its user lacks the right"):
         store(path)
-    act_as("evaluator")
     with pytest.raises(ServiceFailed, match="its user lacks the right"):
         fetch(raw, tmp_path)
     key, _ = minio.keys["client"]

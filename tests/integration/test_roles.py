@@ -45,6 +45,9 @@ OF_TRAINING, OF_EVALUATION = (
 SWEEP = "SELECT exp.sweep_jobs(60)"
 TIDY = f"SELECT exp.tidy_job({TRAINING}, 1)"
 CANCEL, RETRY = (f"SELECT exp.{verb}_job({EVALUATION})" for verb in ("cancel", "retry"))
+REMOVE = "SELECT exp.remove_dataset(gen_random_uuid(), 'no use')"  # that a trainer may is in test_removals
+NOTE = "SELECT exp.note_files_deleted(gen_random_uuid())"
+DEPENDENTS = "SELECT exp.list_dataset_dependents(gen_random_uuid())"
 INTERNAL = (
     "SELECT exp.name_worker_role('train')",
     f"SELECT exp.dispatch_job({TRAINING})",
@@ -89,6 +92,8 @@ ALLOWED = [
     ("trainer", SUBMIT_CHILD),
     ("application", HASHES),
     *[("alice_trainer", call) for call in (SUBMIT, CANCEL, f"{CANCEL}; {RETRY}")],
+    ("alice_trainer", NOTE),
+    *[(role, DEPENDENTS) for role in PERSONS],
     ("backup", "TABLE queue.procrastinate_jobs"),
     *[(role, f"TABLE exp.{view}") for role in ("trainer", "evaluator", "reader", "backup", *PERSONS) for view in VIEWS],
     *[(role, f"TABLE exp.{table}") for role in ("trainer", "evaluator", "backup", *PERSONS) for table in TABLES],
@@ -106,6 +111,8 @@ FORBIDDEN = [
     *[(role, ADD) for role in ("mlflow", "trainer", "reader", "backup", "application", *PERSONS)],
     *[(role, RESOLVE) for role in ("mlflow", "trainer", "evaluator", "reader", "backup", *PERSONS)],
     *[(role, call) for role in (*SERVICES, *PERSONS) for call in INTERNAL],
+    *[(role, call) for role in (*SERVICES, *PERSONS) if role != "alice_trainer" for call in (REMOVE, NOTE)],
+    *[(role, DEPENDENTS) for role in SERVICES],
     # the queue
     *[(role, call) for role in ("mlflow", "reader", "application", *PERSONS) for call in QUEUE],
     *[("backup", call) for call in QUEUE[1:]],

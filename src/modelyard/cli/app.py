@@ -2,7 +2,7 @@
 
 import typer
 
-from modelyard.cli import container, digest, doctor, jobs, stack, train, worker
+from modelyard.cli import container, datasets, digest, doctor, drift, gc, jobs, lineage, reproduce, stack, train, worker
 
 app = typer.Typer(
     name="modelyard",
@@ -11,10 +11,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
-    epilog="Exit codes: 0 done and passed, 1 failed, 2 not possible as asked, 3 refused by the gate, 130 interrupted.",
+    epilog="Exit codes: 0 done and passed, 1 failed, 2 not possible as asked, 3 the answer is no, 130 interrupted.",
 )
 app.command()(train.train)
 app.command()(train.process)
+app.command()(reproduce.reproduce)
+app.command()(drift.drift)
+app.add_typer(datasets.app, name="datasets")
+app.command()(lineage.lineage)
 app.add_typer(jobs.app, name="jobs")
 app.command()(worker.worker)
 app.command()(stack.up)
@@ -25,3 +29,4 @@ app.command()(stack.psql)
 app.add_typer(container.app, name="container")
 app.command()(digest.digest)
 app.command()(doctor.doctor)
+app.command()(gc.gc)

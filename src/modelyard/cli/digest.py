@@ -32,7 +32,7 @@ class FileDigest:
 def digest(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Parquet (file or partitioned folder), CSV, Arrow or Feather", show_default=False),
+        typer.Argument(help="Parquet (file or partitioned folder), CSV, JSON, Arrow or Feather", show_default=False),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line, for programs")] = False,
 ) -> None:

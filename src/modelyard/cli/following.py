@@ -104,7 +104,7 @@ class JobFollower:
         """Say why nothing happens, where nobody is there to do it."""
         if job is None or job.state != "queued" or job.due_at > datetime.now(UTC):
             return
-        role = "evaluator" if job.kind == "evaluate" else "trainer"
+        role = "evaluator" if job.kind in ("evaluate", "drift") else "trainer"
         try:
             with connect(self._dsn) as connection:
                 nb_workers = count_workers(connection, role=role)

@@ -14,9 +14,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from modelyard.cli.following import JobFollower
+from modelyard.cli.outcome import ANSWER_IS_NO, is_no
 from modelyard.cli.output import make_console
 from modelyard.cli.stack import JsonOption, get_running
-from modelyard.cli.train import REFUSED
 from modelyard.errors import BadInput, UnknownName
 from modelyard.settings import name_program
 from modelyard.stack.addresses import Addresses
@@ -113,8 +113,8 @@ def follow(job: JobArgument, json_output: JsonOption = False) -> None:
     outcome = JobFollower(console, addresses.dsn(addresses.person)).follow(found.job_id)
     if json_output:
         _print_json(outcome)
-    if not outcome.get("evaluation", {"passed": True})["passed"]:
-        raise typer.Exit(REFUSED)
+    if is_no(outcome):
+        raise typer.Exit(ANSWER_IS_NO)
 
 
 @app.command()

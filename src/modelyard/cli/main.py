@@ -8,7 +8,10 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130  # exit code
-_ON_STACK = ("train", "process", "jobs", "up", "down", "status", "env", "psql", "doctor")
+_ON_STACK = (
+    *("train", "process", "reproduce", "drift", "datasets", "lineage", "jobs", "gc"),
+    *("up", "down", "status", "env", "psql", "doctor"),
+)
 
 
 def main() -> NoReturn:

@@ -1,24 +1,39 @@
 """How the results of the flow look, each printed when it is there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import singledispatchmethod
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from modelyard.data.drift import ColumnDrift
 from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.results import (
     DatasetResult,
+    DriftResult,
     EvaluationResult,
     JobStarted,
     Notice,
     RegistrationResult,
+    ReproductionResult,
     TrainingResult,
 )
 from modelyard.settings import name_program
 from modelyard.workloads.contract import SPLITS, WorkloadSpec
 
+ANSWER_IS_NO = 3  # exit code: all is done that was asked for, and the answer is no
 STAGES_QUERY = "select * from exp.stages"
+SHOWN_COLUMNS = 40  # of a drift report, the worst first; the run has all of them
+
+
+def is_no(outcome: Mapping[str, Any]) -> bool:
+    """Whether a job's answer is no: refused by the gate, drift found, not reproduced."""
+    return not (
+        outcome.get("evaluation", {"passed": True})["passed"]
+        and not outcome.get("drift", {"drifted": False})["drifted"]
+        and outcome.get("reproduction", {"equal": True})["equal"]
+    )
 
 
 class OutcomePrinter:
@@ -54,6 +69,8 @@ class OutcomePrinter:
         splits = " + ".join(f"{count:,} {name}" for name, count in counts)
         self._say("dataset", f"{dataset.name} {dataset.version}{known}: {dataset.num_rows:,} rows ({splits})")
         self._say("", f"digest {dataset.digest}")
+        if dataset.violations:
+            self._say("", f"INVALID: {dataset.violations} expectations do not hold, as allowed", style="bold yellow")
         self._say("", dataset.run_url)
 
     @__call__.register
@@ -95,6 +112,52 @@ class OutcomePrinter:
         if evaluation.policy_version is not None:
             self._say("policy", f"{evaluation.policy_id} version {evaluation.policy_version}, stage {evaluation.stage}")
 
+    @__call__.register
+    def _(self, reproduction: ReproductionResult) -> None:
+        self._say("model", f"{reproduction.model}, trained anew on {reproduction.dataset}")
+        self._say("", reproduction.run_url)
+        rows = [
+            [name, *("none" if x is None else f"{x:.6g}" for x in (change.then, change.now, change.difference))]
+            for name, change in sorted(reproduction.metrics.items())
+        ]
+        self._print_table(["metric"], ["then", "now", "difference"], rows)
+        for change in reproduction.differences:
+            then, now = (_show_value(value) for value in (change.then, change.now))
+            self._say("differs", f"{change.what}: then {then}, now {now}")
+        if not reproduction.environment_recorded:
+            text = "packages, processor and threads were not recorded by the release that trained it"
+            self._say("note", text, style="yellow")
+        elif not reproduction.differences:
+            self._say("differs", "nothing of what is on record: code, packages, processor, threads")
+        if reproduction.equal:
+            text = f"EQUAL: all {reproduction.rows:,} test rows are predicted as then, bit for bit"
+            self._say("verdict", text, style="bold green")
+            return
+        self._say("verdict", f"NOT EQUAL: {_describe_inequality(reproduction)}", style="bold red")
+
+    @__call__.register
+    def _(self, drift: DriftResult) -> None:
+        self._say(
+            "drift", f"{drift.current}: {drift.current_rows:,} rows against {drift.reference_rows:,} training rows"
+        )
+        self._say("", f"of {drift.reference}")
+        table = Table("column")
+        for name in (f"PSI (≤ {drift.limits['psi']:g})", f"KS (≤ {drift.limits['ks']:g})", "χ²", "p value"):
+            table.add_column(name, justify="right")
+        table.add_column("verdict")
+        for column in drift.columns[:SHOWN_COLUMNS]:
+            table.add_row(column.name, *_show_measures(column), _describe_drift(column))
+        self._console.print(table)
+        if len(drift.columns) > SHOWN_COLUMNS:
+            self._say("", f"and {len(drift.columns) - SHOWN_COLUMNS:,} more columns, none of them worse")
+        nb_drifted = sum(column.drifted for column in drift.columns)
+        if drift.drifted:
+            text = f"DRIFTED: {nb_drifted:,} of {len(drift.columns):,} columns"
+            self._say("verdict", text, style="bold red")
+        else:
+            self._say("verdict", f"no column of {len(drift.columns):,} has drifted", style="bold green")
+        self._say("", drift.run_url)
+
     def print_next(self, *, passed: bool) -> None:
         """The command that makes sense now."""
         if passed:
@@ -116,3 +179,30 @@ class OutcomePrinter:
         for row in rows:
             table.add_row(*row)
         self._console.print(table)
+
+
+def _show_measures(column: ColumnDrift) -> list[str]:
+    by_test = {column.test: column.statistic}
+    values = (column.psi, by_test.get("ks"), by_test.get("chi2"), column.p_value)
+    return ["–" if value is None else f"{value:.4g}" for value in values]
+
+
+def _describe_drift(column: ColumnDrift) -> str:
+    if not column.compared:
+        return "ignored"
+    return f"DRIFTED: {'; '.join(column.reasons)}" if column.drifted else "held"
+
+
+def _show_value(value: object) -> str:
+    """A value of a list of differences, short enough for a line; the run has all of it."""
+    if isinstance(value, list):
+        return f"{', '.join(map(str, value[:8]))}{f' and {len(value) - 8} more' if len(value) > 8 else ''}" or "none"
+    return "none" if value is None else str(value)
+
+
+def _describe_inequality(reproduction: ReproductionResult) -> str:
+    if reproduction.differing_rows == 0:
+        return "the stored model and the new one agree, and both differ from what was predicted at its training"
+    text = f"{reproduction.differing_rows:,} of {reproduction.rows:,} test rows are predicted differently"
+    largest = reproduction.largest_difference
+    return text if largest is None else f"{text}, by at most {largest:.3g}"

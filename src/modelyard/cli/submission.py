@@ -1,6 +1,7 @@
 """A job that a command asks for: queued and followed, or done in this process."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID, uuid4
 
 from rich.console import Console
@@ -13,46 +14,72 @@ from modelyard.errors import BadInput, JobFailed, SecretMissing, WorkHeld
 from modelyard.pipeline.raw import HashedData, RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import JobStarted
+from modelyard.pipeline.selection import Selection, select_dataset
 from modelyard.settings import Settings
 from modelyard.stack.current import get_stack
 from modelyard.store import jobs
 from modelyard.store.connections import connect
 from modelyard.workers.config import Role
-from modelyard.workloads.contract import Workload
+from modelyard.workloads.contract import WorkloadSpec
+
+EVALUATOR_KINDS = ("evaluate", "drift")
 
 
 class Submission:
     """Brings the stack up on construction; ``submit`` comes first, then one of ``follow`` and ``run_inline``."""
 
     job_id: UUID
-    _raw: RawData
 
-    def __init__(self, console: Console, settings: Settings, *, workload: Workload) -> None:
+    def __init__(self, console: Console, settings: Settings, *, spec: WorkloadSpec) -> None:
         self._console, self._settings = console, settings
+        self._kind: jobs.JobKind = "process"
+        self._raw: RawData | None = None
         self._addresses = get_stack().up(settings, lambda text: console.print(f"stack    {text}"))
         where = f"{self._addresses.home}, " if self._addresses.home else ""
         console.print(f"stack    {where}MLflow at {self._addresses.ui_url}")
-        self._printer = OutcomePrinter(console, workload.spec)
+        self._printer = OutcomePrinter(console, spec)
 
     @property
-    def _dsn(self) -> str:
+    def dsn(self) -> str:
+        """How to reach the database as the person who asks."""
         return self._addresses.dsn(self._addresses.person)
 
-    def submit(
-        self, kind: Literal["train", "process"], request: TrainingRequest, hashed: HashedData, *, inline: bool
-    ) -> None:
-        """Store the raw data by content, and record the job; the same request again is the job that is unfinished.
+    def select(self, request: TrainingRequest, **named: Any) -> Selection:
+        """Choose the dataset of a training, print which and why; takes and raises what ``select_dataset`` does."""
+        with connect(self.dsn) as connection:
+            selection = select_dataset(connection, request, mlflow=self._connect_mlflow, **named)
+        if selection.dataset is None:
+            text = f"none: {selection.why}; a file is read, and --strict would refuse that"
+            self._console.print(f"dataset  {text}", style="bold yellow")
+        else:
+            chosen = selection.dataset
+            made_up = ", made-up data" if selection.data_source == "sample" else ""
+            self._console.print(f"dataset  {chosen.name} {chosen.version}: {selection.why}{made_up}")
+        if selection.note:
+            self._console.print(f"note     {selection.note}", style="yellow")
+        return selection
+
+    def _connect_mlflow(self) -> Any:
+        from modelyard.tracking import server  # MLflow takes a second to import, and few requests need it
+
+        return server.connect(self._addresses.tracking_uri)
+
+    def store(self, hashed: HashedData) -> RawData:
+        """Store raw data by content, for a job to name."""
+        self._raw = store_raw(hashed, raw_uri=self._addresses.raw_uri)
+        self._printer(self._raw)
+        return self._raw
+
+    def submit(self, kind: jobs.JobKind, arguments: Mapping[str, Any], *, inline: bool) -> None:
+        """Record the job; the same request again is the job that is unfinished.
 
         Raises:
             BadInput: it is to be done here, where the trainer's and the evaluator's secrets are not.
         """
         if inline:
             self._check_roles()
-        self._raw = store_raw(hashed, raw_uri=self._addresses.raw_uri)
-        self._printer(self._raw)
-        arguments = request.arguments(self._raw)
-        asked = uuid4()
-        with connect(self._dsn) as connection:
+        self._kind, asked = kind, uuid4()
+        with connect(self.dsn) as connection:
             self.job_id = jobs.submit_job(connection, kind=kind, arguments=arguments, job_id=asked, inline=inline)
         if self.job_id != asked:
             self._console.print(f"job      {self.job_id} is the same request and has not ended; going on with it")
@@ -73,7 +100,7 @@ class Submission:
         Raises:
             JobFailed: it failed or was cancelled.
         """
-        return JobFollower(self._console, self._dsn).follow(self.job_id)
+        return JobFollower(self._console, self.dsn).follow(self.job_id)
 
     def run_inline(self) -> dict[str, Any]:
         """Do the job here, and the evaluation that a training queues; return what they achieved.
@@ -82,13 +109,15 @@ class Submission:
             WorkHeld: a worker or another process does it now.
             StepFailed: a step failed.
         """
-        outcome = {"raw": self._raw.reference()} | self._run_one(self.job_id, "trainer")
+        role: Role = "evaluator" if self._kind in EVALUATOR_KINDS else "trainer"
+        outcome = {"raw": self._raw.reference()} if self._raw else {}
+        outcome |= self._run_one(self.job_id, role)
         evaluation = outcome.get("registration", {}).get("evaluation_job_id")
         if evaluation is not None:
             try:
                 done = self._run_one(UUID(evaluation), "evaluator")
             except WorkHeld:  # this process was away for so long that an evaluator has begun
-                done = JobFollower(self._console, self._dsn).follow(UUID(evaluation))
+                done = JobFollower(self._console, self.dsn).follow(UUID(evaluation))
             done["evaluation_job"] = done.pop("job")
             outcome |= done
         return outcome
@@ -97,7 +126,7 @@ class Submission:
         from modelyard.workers.inline import run_inline
 
         progress = StepProgress(self._console)
-        with connect(self._dsn, application_name="modelyard inline") as connection:
+        with connect(self.dsn, application_name="modelyard inline") as connection:
             job = jobs.get_job(connection, job_id=job_id)
             if not job.ended:
                 with progress.shown():
@@ -116,7 +145,7 @@ class Submission:
 
     def print_end(self, outcome: dict[str, Any]) -> None:
         """Say once more that data was made up, and what makes sense now."""
-        if self._raw.source == "sample":
+        if self._raw is not None and self._raw.source == "sample":
             self._console.print(f"data     {self._raw.why}", style="bold yellow")
         if "evaluation" in outcome:
             self._printer.print_next(passed=outcome["evaluation"]["passed"])

@@ -10,18 +10,21 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from modelyard.cli.outcome import ANSWER_IS_NO, is_no
 from modelyard.cli.output import make_console
 from modelyard.cli.submission import Submission
 from modelyard.errors import BadInput, InvalidParameter
+from modelyard.pipeline.raw import HashedData
 from modelyard.settings import load_settings, name_program
 from modelyard.stack.choice import choose_stack
 
-REFUSED = 3  # exit code: training and evaluation are done, and the gate says no
-
 Workload = Annotated[str, typer.Argument(help="Which workload, e.g. california_housing.")]
 Data = Annotated[
-    Path | None,
-    typer.Option(help="Raw data; with it nothing else is tried. Default: data folder, download, sample."),
+    str | None,
+    typer.Option(
+        metavar="FILE|FOLDER|s3://…",
+        help="Raw data; with it nothing else is tried. Default: data folder, download, sample.",
+    ),
 ]
 ModelType = Annotated[str | None, typer.Option(help="One of the workload's model types.")]
 Params = Annotated[str, typer.Option(help="Parameters in one text: 'max_depth=6 learning_rate=0.1'.")]
@@ -30,6 +33,20 @@ Assignments = Annotated[
 ]
 Config = Annotated[
     str | None, typer.Option(help="A YAML file of parameters, or the name of one that ships with the workload.")
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[@VERSION]|DIGEST", help="A dataset on record. Default: the newest that fits, else a file."
+    ),
+]
+FromRun = Annotated[
+    str | None,
+    typer.Option("--use-dataset-from-run", metavar="RUN_ID", help="The dataset that this MLflow run has logged."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse to fall back to a file where no dataset fits.")]
+AllowInvalid = Annotated[
+    bool, typer.Option("--allow-invalid", help="Log rows that break an expectation; what they break is recorded.")
 ]
 RunName = Annotated[str | None, typer.Option(help="Name of the MLflow run.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the job's number and return.")]
@@ -40,6 +57,10 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print the outcome as J
 def train(
     workload: Workload,
     data: Data = None,
+    dataset: Dataset = None,
+    use_dataset_from_run: FromRun = None,
+    strict: Strict = False,
+    allow_invalid: AllowInvalid = False,
     model_type: ModelType = None,
     params: Params = "",
     assignments: Assignments = None,
@@ -55,6 +76,10 @@ def train(
         "train",
         workload=workload,
         data=data,
+        dataset=dataset,
+        run_id=use_dataset_from_run,
+        strict=strict,
+        allow_invalid=allow_invalid,
         model_type=model_type,
         params=params,
         assignments=assignments,
@@ -70,6 +95,10 @@ def train(
 def process(
     workload: Workload,
     data: Data = None,
+    version: Annotated[
+        str | None, typer.Option(help="The dataset's version, e.g. 2025-01-03. Default: the next one by rule.")
+    ] = None,
+    allow_invalid: AllowInvalid = False,
     params: Params = "",
     assignments: Assignments = None,
     config: Config = None,
@@ -82,6 +111,8 @@ def process(
         "process",
         workload=workload,
         data=data,
+        version=version,
+        allow_invalid=allow_invalid,
         params=params,
         assignments=assignments,
         config=config,
@@ -102,13 +133,18 @@ def _ask(
     kind: Literal["train", "process"],
     *,
     workload: str,
-    data: Path | None,
+    data: str | None,
+    allow_invalid: bool,
     params: str,
     assignments: list[str] | None,
     config: str | None,
     no_wait: bool,
     inline: bool,
     json_output: bool,
+    version: str | None = None,
+    dataset: str | None = None,
+    run_id: str | None = None,
+    strict: bool = False,
     model_type: str | None = None,
     run_name: str | None = None,
     experiment_name: str | None = None,
@@ -120,6 +156,9 @@ def _ask(
     values = [*_split(params), *(assignments or [])]
     if inline and no_wait:
         raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
+    named = {"--data": data, "--dataset": dataset, "--use-dataset-from-run": run_id}
+    if len(given := [option for option, value in named.items() if value is not None]) > 1:
+        raise BadInput(f"{' and '.join(given)} each say what to train on; give one of them")
     settings = load_settings()
     request = build_request(
         workload,
@@ -132,18 +171,28 @@ def _ask(
     choice = choose_stack(settings)
     console.print(f"stack    {choice.stack}: {choice.why}")
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        checked = check_data(
-            request,
-            data=data,
-            data_dir=settings.data_dir,
-            folder=Path(folder),
-            report=lambda text: console.print(f"data     {text}"),
-        )
-        raw = checked.hashed.raw
-        if raw.source == "sample":
-            console.print(f"data     {raw.why}", style="bold yellow")
-        submission = Submission(console, settings, workload=request.workload)
-        submission.submit(kind, request, checked.hashed, inline=inline)
+
+        def check() -> HashedData:
+            checked = check_data(
+                request,
+                data=data,
+                data_dir=settings.data_dir,
+                folder=Path(folder),
+                report=lambda text: console.print(f"data     {text}"),
+            )
+            if checked.hashed.raw.source == "sample":
+                console.print(f"data     {checked.hashed.raw.why}", style="bold yellow")
+            return checked.hashed
+
+        options: dict[str, Any] = {"version": version, "allow_invalid": allow_invalid}
+        hashed = check() if kind == "process" or data is not None else None
+        submission = Submission(console, settings, spec=request.workload.spec)
+        if hashed is None:
+            selection = submission.select(request, run_id=run_id, name=dataset, strict=strict)
+            request, options = selection.request, options | selection.arguments()
+            hashed = check() if selection.dataset is None else None
+        raw = submission.store(hashed) if hashed else None
+        submission.submit(kind, request.arguments(raw, **options), inline=inline)
     _end(submission, console, no_wait=no_wait, inline=inline, json_output=json_output)
 
 
@@ -159,5 +208,5 @@ def _end(submission: Submission, console: Console, *, no_wait: bool, inline: boo
     if json_output:
         json.dump(outcome, sys.stdout, indent=2)
         print()
-    if not outcome.get("evaluation", {"passed": True})["passed"]:
-        raise typer.Exit(REFUSED)
+    if is_no(outcome):
+        raise typer.Exit(ANSWER_IS_NO)

@@ -16,16 +16,19 @@ class Rights:
     versions: bool = False
 
 
-RUNS, RAW = "runs/*", "raw/*"
+RUNS, RAW, INCOMING = "runs/*", "raw/*", "incoming/*"
 USERS: Mapping[str, Rights] = {
     "trainer": Rights(list=("runs/",), get=(RUNS, RAW), put=(RUNS,)),
     # what an evaluation logs: it can overwrite neither a model nor a dataset
     "evaluator": Rights(
-        list=("runs/",), get=(RUNS,), put=("runs/*/artifacts/verdict.json", "runs/*/artifacts/error/*")
+        list=("runs/",),
+        get=(RUNS, RAW),
+        put=("runs/*/artifacts/verdict.json", "runs/*/artifacts/drift/*", "runs/*/artifacts/error/*"),
     ),
     "mlflow": Rights(list=("runs/",), get=(RUNS,)),
-    "client": Rights(get=(RAW,), put=(RAW,)),
-    "notebook": Rights(list=("",), get=(RUNS, RAW), put=(RUNS,), versions=True),  # a person's, in the console too
+    # the command line: it verifies and exports datasets, and takes what was dropped under incoming/
+    "client": Rights(list=("runs/", "incoming/"), get=(RUNS, RAW, INCOMING), put=(RAW,)),
+    "notebook": Rights(list=("",), get=(RUNS, RAW, INCOMING), put=(RUNS, INCOMING), versions=True),  # a person's
     "gc": Rights(list=("runs/",), delete=(RUNS,)),  # what it deletes stays as an old version
     "backup": Rights(list=("",), get=(RUNS, RAW), versions=True),
 }

@@ -1,0 +1,108 @@
+"""``modelyard datasets export``: a dataset as a file, or its lineage for a data catalogue."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.console import Console
+
+from modelyard.cli.output import make_console
+from modelyard.cli.stack import get_running
+from modelyard.data.export import BINARY_FORMATS, FORMATS, whole_file
+from modelyard.errors import BadInput, UnknownName
+from modelyard.store.catalogue import resolve_dataset
+
+OPENLINEAGE = "openlineage"
+
+
+def export(
+    dataset: Annotated[
+        str, typer.Argument(metavar="NAME[@VERSION]|DIGEST", help="A dataset; without a version the newest.")
+    ],
+    format_name: Annotated[
+        str, typer.Option("--format", help=f"{', '.join(FORMATS)}; {OPENLINEAGE}: its lineage as events.")
+    ] = "parquet",
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; it appears whole or not at all. Default: stdout.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    full_names: Annotated[
+        bool,
+        typer.Option("--full-names", help="Columns X.NAME, y.NAME, …: the digest of the file is the dataset's."),
+    ] = False,
+    namespace: Annotated[str, typer.Option(help="Of the OpenLineage events; tells stacks apart.")] = "modelyard",
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print what was written as JSON, on stderr where the data goes to stdout.")
+    ] = False,
+) -> None:
+    """Write a logged dataset's rows into a file, verified; or its lineage for a data catalogue."""
+    if format_name not in (*FORMATS, OPENLINEAGE):
+        raise UnknownName("format", format_name, (*FORMATS, OPENLINEAGE))
+    if output is None and format_name in BINARY_FORMATS and sys.stdout.isatty():
+        raise BadInput(f"{format_name} is nothing for a terminal; give --output FILE, or send it into a file or pipe")
+    console = make_console(json=True)
+    with _open_sink(output, replace=force) as sink:
+        written = _write(dataset, sink, format_name=format_name, full_names=full_names, namespace=namespace)
+    if json_output:
+        stream = sys.stderr if output is None else sys.stdout
+        stream.write(f"{json.dumps(written, indent=2)}\n")
+    else:
+        _tell(console, written, output)
+
+
+@contextmanager
+def _open_sink(output: Path | None, *, replace: bool) -> Iterator[BinaryIO]:
+    if output is not None:
+        with whole_file(output, replace=replace) as file:
+            yield file
+        return
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def _write(dataset: str, sink: BinaryIO, *, format_name: str, full_names: bool, namespace: str) -> dict[str, Any]:
+    from modelyard.pipeline.export import export_dataset
+    from modelyard.pipeline.session import open_session
+
+    addresses = get_running()
+    with open_session(
+        tracking_uri=addresses.tracking_uri,
+        ui_url=addresses.ui_url,
+        raw_uri=addresses.raw_uri,
+        dsn=addresses.dsn(addresses.person),
+        application_name="modelyard datasets export",
+        user=addresses.person,
+    ) as session:
+        found = resolve_dataset(session.records, dataset)
+        if format_name != OPENLINEAGE:
+            return asdict(export_dataset(session, found, sink, format_name=format_name, full_names=full_names))
+        from modelyard.pipeline.openlineage import write_events
+
+        count = write_events(session.records, found, sink, raw_uri=session.raw_uri, namespace=namespace)
+    about = {"name": found.name, "version": found.version, "digest": found.digest}
+    return about | {"format": OPENLINEAGE, "num_events": count}
+
+
+def _tell(console: Console, written: dict[str, Any], output: Path | None) -> None:
+    where = f" to {output}" if output else ""
+    what = (
+        f"{written['num_events']} event{'s'[: written['num_events'] != 1]}"
+        if "num_events" in written
+        else f"{written['num_rows']:,} rows × {written['num_columns']} columns, verified"
+    )
+    console.print(f"exported {written['name']} {written['version']} as {written['format']}{where}: {what}")
+    if written.get("renamed"):
+        console.print(f"renamed  {', '.join(written['renamed'])}: columns of X, y and extra share these names")
+    if written.get("changed_types"):
+        types = ", ".join(written["changed_types"])
+        console.print(f"types    {written['format']} does not tell these: {types}; parquet and arrow do")

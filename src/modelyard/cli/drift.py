@@ -1,0 +1,102 @@
+"""``modelyard drift``: new data against a dataset, column by column."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from modelyard.cli.output import make_console
+from modelyard.cli.submission import Submission
+from modelyard.cli.train import Assignments, Config, Inline, JsonOutput, NoWait, Workload
+from modelyard.errors import BadInput
+from modelyard.settings import load_settings, name_program
+from modelyard.stack.choice import choose_stack
+from modelyard.store.connections import connect
+
+DRIFTED = 3  # exit code: it was measured, and a column is beyond a limit
+
+Reference = Annotated[
+    str | None,
+    typer.Option(metavar="NAME[@VERSION]|DIGEST", help="What is expected: its training rows. Default: the newest."),
+]
+Data = Annotated[str | None, typer.Option(help="Raw data that is processed as the reference was, and not logged.")]
+Dataset = Annotated[
+    str | None, typer.Option(metavar="NAME[@VERSION]|DIGEST", help="A dataset on record instead of raw data.")
+]
+
+
+def drift(
+    workload: Workload,
+    reference: Reference = None,
+    data: Data = None,
+    dataset: Dataset = None,
+    config: Config = None,
+    assignments: Assignments = None,
+    no_wait: NoWait = False,
+    inline: Inline = False,
+    json_output: JsonOutput = False,
+) -> None:
+    """Compare new data with the training rows of a dataset, and say which columns have drifted.
+
+    Exit code 3 if one has; what cannot be measured is a failure or counts as drift.
+    """
+    from modelyard.pipeline.drift_request import (
+        DriftRequest,
+        RawCurrent,
+        check_current,
+        choose_dataset,
+        choose_parameters,
+    )
+    from modelyard.pipeline.raw import hash_raw, locate_raw
+    from modelyard.pipeline.request import build_request, parse_assignments
+
+    console = make_console(json=json_output)
+    if (data is None) == (dataset is None):
+        raise BadInput("name what is compared with the reference: either raw data with --data, or --dataset NAME")
+    if dataset is not None and (config or assignments):
+        raise BadInput("--config and --set say how raw data is processed; with --dataset nothing is")
+    if inline and no_wait:
+        raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
+    settings = load_settings()
+    asked = build_request(workload, values=parse_assignments(assignments or []), config=config)
+    choice = choose_stack(settings)
+    console.print(f"stack    {choice.stack}: {choice.why}")
+    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+        hashed = None
+        if data is not None:
+            located = locate_raw(
+                asked.workload,
+                data=data,
+                data_dir=settings.data_dir,
+                folder=Path(folder),
+                report=lambda text: console.print(f"data     {text}"),
+            )
+            hashed = hash_raw(located)
+        submission = Submission(console, settings, spec=asked.workload.spec)
+        with connect(submission.dsn) as connection:
+            expected = choose_dataset(connection, asked.workload, reference)
+            current: Any = choose_dataset(connection, asked.workload, dataset) if dataset else None
+        if hashed is not None:
+            parameters = choose_parameters(asked, expected)
+            check_current(asked.workload, hashed.located, parameters=parameters)
+            current = RawCurrent(raw=submission.store(hashed).reference(), parameters=parameters)
+        console.print(
+            f"compare  with {expected.name} {expected.version}: {expected.split_counts['train']:,} training rows"
+        )
+        request = DriftRequest(workload=asked.workload, code=asked.code, reference=expected, current=current)
+        submission.submit("drift", request.arguments(), inline=inline)
+    outcome: dict[str, Any]
+    if no_wait:
+        outcome = {"job_id": str(submission.job_id)}
+        console.print(f"job      {submission.job_id}")
+        console.print(f"next     {name_program()} jobs follow {submission.job_id}")
+    else:
+        outcome = submission.run_inline() if inline else submission.follow()
+    if json_output:
+        json.dump(outcome, sys.stdout, indent=2)
+        print()
+    if outcome.get("drift", {"drifted": False})["drifted"]:
+        raise typer.Exit(DRIFTED)

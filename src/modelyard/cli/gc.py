@@ -1,0 +1,106 @@
+"""``modelyard gc``: what nothing refers to is shown, and deleted when that is asked for."""
+
+import json
+import re
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from modelyard.cli.output import make_console
+from modelyard.cli.stack import JsonOption, get_running
+from modelyard.errors import InvalidParameter
+from modelyard.settings import name_program
+
+if TYPE_CHECKING:
+    from modelyard.pipeline.gc import Collected, Garbage
+
+_AGE = re.compile(r"(\d{1,5})([dh])")
+_UNITS = {"d": "days", "h": "hours"}
+
+
+def gc(
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="What was recorded or used within so long stays: 30d, 12h.")
+    ] = "30d",
+    keep: Annotated[int, typer.Option(min=0, help="So many of the newest datasets of each name stay.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Delete what is shown; else it is only shown.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what nothing on record refers to, and with --yes delete it. Raw data is never deleted."""
+    from modelyard.pipeline.gc import collect_garbage, plan_gc
+    from modelyard.pipeline.session import open_session
+
+    unused_for = _read_age(older_than)
+    console = make_console(json=json_output)
+    addresses = get_running()
+    collected: list[Collected] = []
+    with open_session(
+        tracking_uri=addresses.tracking_uri,
+        ui_url=addresses.ui_url,
+        raw_uri=addresses.raw_uri,
+        dsn=addresses.dsn(addresses.person),
+        application_name="modelyard gc",
+        user=addresses.person,
+    ) as session:
+        plan = plan_gc(session, unused_for=unused_for, nb_kept=keep)
+        _show_plan(console, plan)
+        if yes:
+            collected = collect_garbage(session, plan, emit=lambda one: _show(console, one))
+    if yes and plan:
+        gone = [one.garbage for one in collected if one.kept is None]
+        console.print(f"deleted  {len(gone)} of {len(plan)}, {_format_bytes(sum(one.size_bytes for one in gone))}")
+    elif plan:
+        again = f"{name_program()} gc --older-than {older_than} --keep {keep} --yes"
+        console.print(f"next     nothing was deleted; {again} deletes what is in such a plan then")
+    if json_output:
+        json.dump(_encode(plan, collected), sys.stdout, indent=2, default=str)
+        print()
+
+
+def _read_age(text: str) -> timedelta:
+    found = _AGE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidParameter([f"--older-than {text!r} is no age; give days or hours, e.g. 30d or 12h"])
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _show_plan(console: Console, plan: "list[Garbage]") -> None:
+    if not plan:
+        console.print("plan     nothing to delete: all that is stored is recent, among the newest, or in use")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("what", "name", "size", "unused for", "why it may go"):
+        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+    for one in plan:
+        table.add_row(one.kind, one.name, _format_bytes(one.size_bytes), _format_age(one.since), one.why)
+    console.print(table)
+    console.print(f"in all   {len(plan)}, {_format_bytes(sum(one.size_bytes for one in plan))}")
+
+
+def _show(console: Console, one: "Collected") -> None:
+    what = f"{one.garbage.kind} {one.garbage.name}"
+    console.print(f"deleted  {what}" if one.kept is None else f"kept     {what}: {one.kept}")
+
+
+def _encode(plan: "list[Garbage]", collected: "list[Collected]") -> dict[str, Any]:
+    return {
+        "plan": [asdict(one) for one in plan],
+        "total_bytes": sum(one.size_bytes for one in plan),
+        "deleted": [asdict(one.garbage) for one in collected if one.kept is None],
+        "kept": [asdict(one.garbage) | {"kept": one.kept} for one in collected if one.kept is not None],
+    }
+
+
+def _format_bytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 100_000 else f"{size_bytes:,} bytes"
+
+
+def _format_age(since: datetime) -> str:
+    hours = (datetime.now(UTC) - since).total_seconds() / 3600
+    return f"{hours / 24:,.0f} d" if hours >= 48 else f"{hours:,.1f} h"

@@ -6,11 +6,12 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 SHA = "a" * 64
-DATASET = "(SELECT dataset_id FROM exp.datasets)"
+DATASET = "(SELECT dataset_id FROM exp.datasets WHERE name = 'houses')"
 POLICY_VERSION = "(SELECT policy_version_id FROM exp.policy_versions)"
 JOB = "(SELECT job_id FROM exp.jobs WHERE kind = 'train')"
 NOWHERE = "gen_random_uuid()"
 NEW_DATASET = "'11111111-1111-1111-1111-111111111111'"
+REMOVED_DATASET = "'22222222-2222-2222-2222-222222222222'"
 
 # A good row of each table, as SQL expressions, beside those that are there.
 GOOD = {
@@ -19,6 +20,9 @@ GOOD = {
         "raw_digest": f"'{SHA}'", "raw_files": "'[]'", "location": "'l'", "mlflow_run_id": "'r'", "num_rows": "1",
         "num_elements": "1", "schema": "'[]'", "profile": "'{}'", "split_counts": "'{}'", "parameters": "'{}'",
         "data_source": "'sample'",
+    },
+    "dataset_uses": {
+        "dataset_id": DATASET, "mlflow_run_id": "'r2'", "run_type": "'training'", "context": "'training'",
     },
     "dataset_files": {"dataset_id": NEW_DATASET, "path": "'new'", "sha256": f"'{SHA}'", "size_bytes": "0"},
     "jobs": {"kind": "'train'", "arguments": "'{}'", "fingerprint": f"'{SHA}'"},
@@ -48,6 +52,15 @@ GOOD = {
         "policy_version_id": POLICY_VERSION, "from_stage": "'candidate'", "to_stage": "'production'",
         "reason": "'better'",
     },
+    "drift_reports": {
+        "dataset_id": DATASET, "current_digest": f"'{SHA}'", "current_rows": "1", "columns": "'[]'",
+        "limits": "'{}'", "drifted": "false", "mlflow_run_id": "'r3'",
+    },
+    "reproductions": {
+        "mlflow_model_name": "'houses_model'", "mlflow_model_version": "'1'", "equal_predictions": "true",
+        "metrics": "'{}'", "differences": "'[]'", "code_version": "'{}'", "environment": "'{}'",
+        "mlflow_run_id": "'r4'",
+    },
 }  # fmt: skip
 
 BROKEN = [
@@ -61,9 +74,33 @@ BROKEN = [
     ("datasets", {"num_rows": "0"}, "datasets_num_rows_check"),
     ("datasets", {"num_elements": "0"}, "datasets_num_elements_check"),
     ("datasets", {"name": "'houses'"}, "datasets_name_version_key"),
-    ("datasets", {"name": "'houses'", "version": "'1.1.0'"}, "datasets_name_digest_key"),
+    (
+        "datasets",
+        {
+            "name": "'houses'",
+            "version": "'1.1.0'",
+            "preprocessing_hash": "(SELECT preprocessing_hash FROM exp.datasets WHERE name = 'houses')",
+        },
+        "datasets_name_digest_preprocessing_hash_key",
+    ),
+    ("datasets", {"parent_dataset_id": NOWHERE}, "datasets_parent_dataset_id_fkey"),
+    ("datasets", {"parent_dataset_id": REMOVED_DATASET}, "datasets_removed_check"),
+    ("datasets", {"job_id": NOWHERE}, "datasets_job_id_fkey"),
+    ("datasets", {"rows_digest": "'a'"}, "datasets_rows_digest_check"),
+    ("datasets", {"preprocessing_hash": "'a'"}, "datasets_preprocessing_hash_check"),
+    ("datasets", {"targets": "'{}'"}, "datasets_targets_check"),
+    ("datasets", {"code_version": "'[]'"}, "datasets_code_version_check"),
+    ("datasets", {"notes": "'[]'"}, "datasets_notes_check"),
+    ("datasets", {"violations": "'{}'"}, "datasets_violations_check"),
+    ("datasets", {"removed_at": "now()"}, "datasets_removed_at_check"),
+    ("datasets", {"files_deleted_at": "now()"}, "datasets_removed_at_check"),
+    ("dataset_uses", {"dataset_id": NOWHERE}, "dataset_uses_dataset_id_fkey"),
+    ("dataset_uses", {"mlflow_run_id": "''"}, "dataset_uses_mlflow_run_id_check"),
+    ("dataset_uses", {"run_type": "'reading'"}, "dataset_uses_run_type_check"),
+    ("dataset_uses", {"context": "''"}, "dataset_uses_context_check"),
+    ("dataset_uses", {"mlflow_run_id": "'r1'"}, "dataset_uses_pkey"),
     ("dataset_files", {"dataset_id": NOWHERE}, "dataset_files_closed_check"),
-    ("dataset_files", {"dataset_id": f"{DATASET[:-1]} WHERE name <> 'new')"}, "dataset_files_closed_check"),
+    ("dataset_files", {"dataset_id": DATASET}, "dataset_files_closed_check"),
     ("dataset_files", {"path": "'X.parquet'"}, "dataset_files_pkey"),
     ("dataset_files", {"sha256": "'a'"}, "dataset_files_sha256_check"),
     ("dataset_files", {"size_bytes": "-1"}, "dataset_files_size_bytes_check"),
@@ -95,6 +132,8 @@ BROKEN = [
     ("model_versions", {"dataset_id": NOWHERE}, "model_versions_dataset_id_fkey"),
     ("model_versions", {"job_id": NOWHERE}, "model_versions_job_id_fkey"),
     ("model_versions", {"mlflow_model_id": "'m-unknown'"}, "model_versions_files_check"),
+    ("model_versions", {"dataset_id": REMOVED_DATASET}, "model_versions_removed_check"),
+    ("model_versions", {"environment": "'[]'"}, "model_versions_environment_check"),
     ("policies", {"policy_id": "'Houses Policy'"}, "policies_policy_id_check"),
     ("policies", {"policy_id": "'houses_policy'"}, "policies_pkey"),
     ("policies", {"mlflow_model_name": "'houses_model'"}, "policies_mlflow_model_name_key"),
@@ -109,6 +148,7 @@ BROKEN = [
     ("policy_versions", {"policy_version_id": POLICY_VERSION}, "policy_versions_pkey"),
     ("evaluations", {"mlflow_model_version": "'2'"}, "evaluations_model_version_fkey"),
     ("evaluations", {"dataset_id": NOWHERE}, "evaluations_dataset_id_fkey"),
+    ("evaluations", {"dataset_id": REMOVED_DATASET}, "evaluations_removed_check"),
     ("evaluations", {"job_id": NOWHERE}, "evaluations_job_id_fkey"),
     ("evaluations", {"baseline_policy_version_id": NOWHERE}, "evaluations_baseline_policy_version_id_fkey"),
     ("evaluations", {"gate_sha256": "'a'"}, "evaluations_gate_sha256_check"),
@@ -126,27 +166,45 @@ BROKEN = [
     ("stage_transitions", {"evaluation_id": NOWHERE}, "stage_transitions_evaluation_id_fkey"),
     ("stage_transitions", {"from_stage": "'training'"}, "stage_transitions_from_stage_check"),
     ("stage_transitions", {"to_stage": "'live'"}, "stage_transitions_to_stage_check"),
+    ("drift_reports", {"dataset_id": NOWHERE}, "drift_reports_dataset_id_fkey"),
+    ("drift_reports", {"current_dataset_id": NOWHERE}, "drift_reports_current_dataset_id_fkey"),
+    ("drift_reports", {"current_digest": "'a'"}, "drift_reports_current_digest_check"),
+    ("drift_reports", {"current_raw_digest": "'a'"}, "drift_reports_current_raw_digest_check"),
+    ("drift_reports", {"current_rows": "0"}, "drift_reports_current_rows_check"),
+    ("drift_reports", {"columns": "'{}'"}, "drift_reports_columns_check"),
+    ("drift_reports", {"limits": "'[]'"}, "drift_reports_limits_check"),
+    ("drift_reports", {"mlflow_run_id": "'r1'"}, "drift_reports_mlflow_run_id_key"),
+    ("drift_reports", {"job_id": NOWHERE}, "drift_reports_job_id_fkey"),
+    ("reproductions", {"mlflow_model_version": "'2'"}, "reproductions_model_version_fkey"),
+    ("reproductions", {"metrics": "'[]'"}, "reproductions_metrics_check"),
+    ("reproductions", {"differences": "'{}'"}, "reproductions_differences_check"),
+    ("reproductions", {"mlflow_run_id": "'r1'"}, "reproductions_mlflow_run_id_key"),
+    ("reproductions", {"job_id": NOWHERE}, "reproductions_job_id_fkey"),
 ]
 
 
-RECORD_DATASET = f"""
-    INSERT INTO exp.datasets (dataset_id, name, version, workload, digest, raw_digest, raw_files, location,
-        mlflow_run_id, num_rows, num_elements, schema, profile, split_counts, parameters, data_source)
-    SELECT {NEW_DATASET}, 'new', version, workload, digest, raw_digest, raw_files, location,
-        mlflow_run_id, num_rows, num_elements, schema, profile, split_counts, parameters, data_source
-    FROM exp.datasets LIMIT 1;
+COPIED = """version, workload, digest, raw_digest, raw_files, location, mlflow_run_id, num_rows, num_elements, schema,
+    profile, split_counts, parameters, data_source"""
+# what lies there in each test: a deleted dataset, and one whose list of files is open in this transaction
+PREPARE = f"""
+    INSERT INTO exp.datasets (dataset_id, name, removed_at, removed_by, removal_reason, {COPIED})
+    SELECT given.*, {COPIED} FROM exp.datasets AS d, (VALUES
+        ({NEW_DATASET}::uuid, 'new', NULL::timestamptz, NULL, NULL),
+        ({REMOVED_DATASET}, 'removed', now(), 'ada', 'it held names')
+    ) AS given WHERE d.name = 'houses';
     INSERT INTO exp.dataset_files (dataset_id, path, sha256, size_bytes)
     VALUES ({NEW_DATASET}, 'X.parquet', '{SHA}', 0)
 """
+WITH_FIRST_ROW = ("dataset_uses", "drift_reports", "reproductions")  # of the MLflow run r1
 
 
 def insert(connection, table: str, changes: dict[str, str]) -> None:
-    row = GOOD[table] | changes
-    columns, values = ", ".join(row), ", ".join(row.values())
     with connection.transaction(force_rollback=True):
-        if table == "dataset_files":  # which are taken in the transaction that records their dataset only
-            connection.execute(RECORD_DATASET)
-        connection.execute(f"INSERT INTO exp.{table} ({columns}) VALUES ({values})")
+        connection.execute(PREPARE)
+        first_row = [{"mlflow_run_id": "'r1'"}] if table in WITH_FIRST_ROW else []
+        for row in (GOOD[table] | each for each in (*first_row, changes)):
+            columns, values = ", ".join(row), ", ".join(row.values())
+            connection.execute(f"INSERT INTO exp.{table} ({columns}) VALUES ({values})")
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +256,7 @@ def test_every_constraint_is_broken_by_a_test(owner):
     known = {constraint for _, _, constraint in BROKEN} | {"stage_transitions_request_id_key"}
     generated_here = {
         "datasets_pkey", "jobs_pkey", "model_files_pkey", "evaluations_pkey", "stage_transitions_pkey",
+        "drift_reports_pkey", "reproductions_pkey",
         # a trigger speaks before these
         "dataset_files_dataset_id_fkey",
         "policy_versions_version_check", "policy_versions_policy_id_version_key", "policy_versions_model_version_fkey",

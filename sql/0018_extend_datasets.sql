@@ -22,7 +22,7 @@ ALTER TABLE exp.datasets
     -- when its content was deleted: the row stays, so that its version is never used again and lineage still names it
     ADD COLUMN removed_at timestamptz,
     ADD COLUMN removed_by text,
-    ADD COLUMN removal_reason text,
+    ADD COLUMN removal_reason text CONSTRAINT datasets_removal_reason_check CHECK (removal_reason ~ '[^[:space:]]'),
     ADD COLUMN files_deleted_at timestamptz,
     ADD CONSTRAINT datasets_removed_at_check CHECK (
         (removed_at IS NULL) = (removed_by IS NULL) AND (removed_at IS NULL) = (removal_reason IS NULL)
@@ -34,6 +34,8 @@ CREATE UNIQUE INDEX datasets_name_digest_preprocessing_hash_key ON exp.datasets 
 WHERE removed_at IS NULL;
 CREATE INDEX datasets_mlflow_run_id_idx ON exp.datasets (mlflow_run_id);
 CREATE INDEX datasets_parent_dataset_id_idx ON exp.datasets (parent_dataset_id);
+-- the newest one made with certain parameters, where none or few of many were
+CREATE INDEX datasets_parameters_idx ON exp.datasets USING gin (parameters jsonb_path_ops);
 GRANT INSERT (
     parent_dataset_id, rows_digest, preprocessing_hash, targets, code_version, notes, violations, job_id
 ) ON exp.datasets TO trainer;
@@ -49,6 +51,7 @@ CREATE TABLE exp.dataset_uses (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT dataset_uses_pkey PRIMARY KEY (dataset_id, mlflow_run_id, context)
 );
+CREATE INDEX dataset_uses_mlflow_run_id_idx ON exp.dataset_uses (mlflow_run_id);
 CREATE TRIGGER dataset_uses_immutable_check BEFORE UPDATE OR DELETE OR TRUNCATE ON exp.dataset_uses
 FOR EACH STATEMENT EXECUTE FUNCTION exp.refuse_change();
 GRANT SELECT ON exp.dataset_uses TO trainer, evaluator, modelyard_viewer;

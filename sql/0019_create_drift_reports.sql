@@ -19,6 +19,9 @@ CREATE TABLE exp.drift_reports (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX drift_reports_dataset_id_idx ON exp.drift_reports (dataset_id, created_at);
+CREATE INDEX drift_reports_current_dataset_id_idx ON exp.drift_reports (current_dataset_id);
+CREATE INDEX drift_reports_current_raw_digest_idx ON exp.drift_reports (current_raw_digest);
+CREATE INDEX drift_reports_job_id_idx ON exp.drift_reports (job_id);
 CREATE TRIGGER drift_reports_immutable_check BEFORE UPDATE OR DELETE OR TRUNCATE ON exp.drift_reports
 FOR EACH STATEMENT EXECUTE FUNCTION exp.refuse_change();
 GRANT SELECT ON exp.drift_reports TO trainer, evaluator, modelyard_viewer;

@@ -10,6 +10,8 @@ rows_digest, preprocessing_hash, targets, code_version, notes, violations, job_i
 OR DELETE OR TRUNCATE ON exp.datasets
 FOR EACH STATEMENT EXECUTE FUNCTION exp.refuse_change();
 
+CREATE INDEX evaluations_dataset_id_idx ON exp.evaluations (dataset_id);
+
 -- What stands in the way of deleting a dataset: a kind and a name each.
 CREATE FUNCTION exp.list_dataset_dependents(dataset_id uuid) RETURNS TABLE (kind text, name text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, exp, pg_temp AS $$

@@ -94,6 +94,11 @@ BROKEN = [
     ("datasets", {"violations": "'{}'"}, "datasets_violations_check"),
     ("datasets", {"removed_at": "now()"}, "datasets_removed_at_check"),
     ("datasets", {"files_deleted_at": "now()"}, "datasets_removed_at_check"),
+    (
+        "datasets",
+        {"removed_at": "now()", "removed_by": "'ada'", "removal_reason": "' '"},
+        "datasets_removal_reason_check",
+    ),
     ("dataset_uses", {"dataset_id": NOWHERE}, "dataset_uses_dataset_id_fkey"),
     ("dataset_uses", {"mlflow_run_id": "''"}, "dataset_uses_mlflow_run_id_check"),
     ("dataset_uses", {"run_type": "'reading'"}, "dataset_uses_run_type_check"),

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from modelyard.data.hashes import HashedFile
-from modelyard.errors import BadInput, RecordConflict, RecordNotFound, UnknownName
+from modelyard.errors import BadInput, RecordNotFound, UnknownName, VersionRefused
 from modelyard.store.catalogue import find_by_run, find_newest, list_datasets, resolve_dataset
 from modelyard.store.connections import connect
 from modelyard.store.datasets import find_dataset, get_dataset, list_dataset_files, record_use
@@ -63,13 +63,23 @@ def test_a_version_that_a_person_says_is_kept_and_never_used_twice(records):
     dated = records.dataset(version="2025-01-03")
     assert dated.version == "2025-01-03"
     assert records.dataset(digest="b").version == "1.0.0", "dates are not counted on"
-    with pytest.raises(RecordConflict, match="never reused"):
+    with pytest.raises(VersionRefused, match="never reused"):
         records.dataset(digest="c", version="2025-01-03")
-    with pytest.raises(RecordConflict, match="is houses 2025-01-03 already"):
+    with pytest.raises(VersionRefused, match="is houses 2025-01-03 already"):
         records.dataset(version="2025-01-04")
-    with pytest.raises(RecordConflict, match="1 to 64 letters"):
+    with pytest.raises(VersionRefused, match="1 to 64 letters"):
         records.dataset(digest="c", version="a b")
     assert records.dataset(version="2025-01-03") == dated
+
+
+def test_only_numbers_are_counted_on_however_long_they_are(records):
+    assert records.dataset(version="2025.01.03").version == "2025.01.03"
+    assert records.dataset(digest="b").version == "1.0.0"
+    records.dataset(digest="c", version="1.0.999999")
+    assert records.dataset(digest="d", extends="c" * 64).version == "1.0.1000000"
+    assert records.dataset(digest="e", extends="d" * 64).version == "1.0.1000001"
+    assert records.dataset(digest="f", version=f"{'9' * 30}.0.0").version == f"{'9' * 30}.0.0"
+    assert records.dataset(digest="0").version == f"{'9' * 30}.1.0"
 
 
 def test_a_dataset_is_found_by_name_version_digest_and_run(records):
@@ -81,6 +91,9 @@ def test_a_dataset_is_found_by_name_version_digest_and_run(records):
     assert list_datasets(records.trainer, name="houses") == [second, first]
     with pytest.raises(UnknownName, match=r"did you mean 'houses@1\.0\.0'"):
         resolve_dataset(records.trainer, "houses@1.0.9")
+    with pytest.raises(BadInput, match="'houses@' names no version"):
+        resolve_dataset(records.trainer, "houses@")
+    assert resolve_dataset(records.trainer, "B" * 64) == second, "digits of a digest may be capitals"
     records.dataset(name="flats", digest="a", rows_digest="b" * 64)
     assert resolve_dataset(records.trainer, "a" * 64).digest == "a" * 64, "the same content under two names"
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from modelyard.errors import InvalidParameter, JobRefused, RecordConflict, Recor
 from modelyard.store.attempts import begin_attempt, finish_attempt, finish_job, keep_result
 from modelyard.store.connections import connect, find_value
 from modelyard.store.jobs import (
+    JobKind,
     cancel_job,
     find_child,
     fingerprint_job,
@@ -19,6 +21,7 @@ from modelyard.store.jobs import (
     hold_job,
     list_jobs,
     list_jobs_by_prefix,
+    name_worker_role,
     retry_job,
     submit_job,
 )
@@ -44,6 +47,13 @@ def test_a_submitted_job_waits_with_all_that_was_asked_for(person):
     assert (job.kind, job.arguments, job.created_by) == ("train", ARGUMENTS, "alice_trainer")
     assert (job.state, job.attempt, job.worker, job.ended, job.inline) == ("queued", 0, None, False, False)
     assert (job.result, job.error, job.results, job.progress_step) == (None, None, [], "")
+
+
+def test_whose_work_a_kind_of_job_is_is_said_alike_in_python_and_in_the_database(database):
+    owner = database.connect("postgres")  # nobody else calls it
+    for kind in get_args(JobKind):
+        found = find_value(owner, "SELECT exp.name_worker_role(%(kind)s)", {"kind": kind})
+        assert found == name_worker_role(kind), kind
 
 
 def test_the_fingerprint_is_the_same_for_any_order_of_keys():

@@ -1,7 +1,7 @@
 """Connections to our database, and rows as frozen dataclasses."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any, LiteralString, TypeAlias, TypeVar
@@ -43,7 +43,7 @@ class Reconnecting:
     """A connection that is made anew where the server has ended it; a context manager that closes it."""
 
     def __init__(self, dsn: str, *, application_name: str, wait_s: float = 60) -> None:
-        self._dsn, self._application_name, self._wait_s = dsn, application_name, wait_s
+        self.dsn, self._application_name, self._wait_s = dsn, application_name, wait_s
         self._connection: Connection | None = None
 
     def __enter__(self) -> "Reconnecting":
@@ -67,7 +67,7 @@ class Reconnecting:
         give_up_s = time.monotonic() + self._wait_s
         while True:
             try:
-                self._connection = connect(self._dsn, application_name=self._application_name)
+                self._connection = connect(self.dsn, application_name=self._application_name)
                 return self._connection
             except ServiceFailed:
                 if time.monotonic() >= give_up_s:
@@ -104,17 +104,24 @@ def lock(connection: Connection, name: str) -> None:
 
 
 @contextmanager
-def hold_lock(connection: Connection, name: str, *, what: str, wait_s: float) -> Iterator[None]:
+def hold_lock(
+    connection: Connection, name: str, *, what: str, wait_s: float, tell: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Hold the advisory lock ``name`` for the block; it belongs to the session, so a holder that dies frees it.
+
+    ``tell`` is called once where somebody else holds it.
 
     Raises:
         WorkHeld: somebody else still holds it after ``wait_s`` seconds; ``what`` is named in the text.
     """
     values = {"name": name}
-    give_up_s = time.monotonic() + wait_s
+    give_up_s, told = time.monotonic() + wait_s, False
     while not find_value(connection, "SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 0))", values):
         if time.monotonic() >= give_up_s:
             raise WorkHeld(f"{what} is in the hands of another process; wait for it, or stop it first")
+        if not told:
+            tell()
+            told = True
         time.sleep(0.1)  # not a waiting lock: the role's statement_timeout would end that
     try:
         yield

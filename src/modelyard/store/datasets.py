@@ -1,6 +1,6 @@
 """Datasets: recorded once by content, versioned by name, never changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,14 +10,17 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from modelyard.data.hashes import HashedFile
-from modelyard.errors import RecordConflict, RecordLost, RecordNotFound
+from modelyard.errors import RecordLost, RecordNotFound, VersionRefused
 from modelyard.store.connections import Connection, find_row, hold_lock, list_rows, lock, refusals
 
 REFUSALS = {
-    "datasets_name_version_key": (RecordConflict, "another dataset has this version, and versions are never reused"),
-    "datasets_version_check": (RecordConflict, "a version has 1 to 64 letters, digits and . _ + -, e.g. 2025-01-03"),
+    "datasets_name_version_key": (VersionRefused, "another dataset has this version, and versions are never reused"),
+    "datasets_version_check": (VersionRefused, "a version has 1 to 64 letters, digits and . _ + -, e.g. 2025-01-03"),
     "datasets_removed_check": (RecordLost, ""),
 }
+_JSON = (
+    "raw_files", "schema", "profile", "split_counts", "targets", "parameters", "code_version", "notes", "violations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ def record_dataset(connection: Connection, new: NewDataset, *, files: Sequence[H
         files: the stored files of the dataset, paths relative to its run.
 
     Raises:
-        RecordConflict: the version that was asked for names something else, or this content has another version.
+        VersionRefused: the version that was asked for names something else, or this content has another version.
     """
     with connection.transaction():
         lock(connection, f"dataset {new.name}")
@@ -123,9 +126,8 @@ def record_dataset(connection: Connection, new: NewDataset, *, files: Sequence[H
             check_version(same, new.version)
             return same
         values = {name: getattr(new, name) for name in new.__dataclass_fields__ if name != "extends"}
-        for name in ("raw_files", "schema", "profile", "split_counts", "targets", "parameters", "code_version"):
+        for name in _JSON:
             values[name] = Jsonb(_plain(values[name]))
-        values |= {"notes": Jsonb(dict(new.notes)), "violations": Jsonb(list(new.violations))}
         values["version"] = new.version or _next_version(connection, new)
         with refusals(REFUSALS):
             dataset = find_row(
@@ -169,24 +171,43 @@ def check_version(dataset: Dataset, version: str | None) -> None:
     """Refuse another version for content that is on record.
 
     Raises:
-        RecordConflict: it has another one.
+        VersionRefused: it has another one.
     """
     if version is not None and version != dataset.version:
-        raise RecordConflict(
+        raise VersionRefused(
             f"this very content is {dataset.name} {dataset.version} already, and a version never shifts; "
             f"leave --version {version} out"
         )
 
 
+def check_version_free(connection: Connection, *, name: str, version: str | None) -> None:
+    """Refuse a version that cannot be given to content that is not on record, before anything of it is stored.
+
+    Raises:
+        VersionRefused: another dataset has it, or had it.
+    """
+    query = "SELECT {columns} FROM exp.datasets WHERE name = %(name)s AND version = %(version)s"
+    taken = find_row(connection, query, {"name": name, "version": version}, row=Dataset)
+    if taken is not None:
+        raise VersionRefused(
+            f"{name} {version} is another dataset, with digest {taken.digest}, and versions are never reused; "
+            "say another version, or leave it out"
+        )
+
+
 @contextmanager
-def lock_dataset(connection: Connection, *, name: str, digest: str, wait_s: float = 3600) -> Iterator[None]:
+def lock_dataset(
+    connection: Connection, *, name: str, digest: str, wait_s: float = 3600, tell: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """One logging of the same content at a time; no transaction is open while it is uploaded.
+
+    ``tell`` is called once where another process has to be waited for.
 
     Raises:
         WorkHeld: another process still logs this dataset after ``wait_s`` seconds.
     """
     what = f"the logging of dataset {name} with digest {digest}"
-    with hold_lock(connection, f"dataset {name} {digest}", what=what, wait_s=wait_s):
+    with hold_lock(connection, f"dataset {name} {digest}", what=what, wait_s=wait_s, tell=tell):
         yield
 
 
@@ -218,11 +239,11 @@ def find_dataset(
 
 
 def find_newest_version(connection: Connection, *, name: str) -> Dataset | None:
-    """The dataset of this name with the highest number, deleted ones too; versions that are no numbers do not count."""
+    """The dataset of this name with the highest number, deleted ones too; others, e.g. ``2025.01.03``, do not count."""
     query = """
         SELECT {columns} FROM exp.datasets
-        WHERE name = %(name)s AND version ~ '^[0-9]{{1,6}}([.][0-9]{{1,6}}){{2}}$'
-        ORDER BY string_to_array(version, '.')::integer[] DESC LIMIT 1
+        WHERE name = %(name)s AND version ~ '^(0|[1-9][0-9]*)([.](0|[1-9][0-9]*)){{2}}$'
+        ORDER BY string_to_array(version, '.')::numeric[] DESC LIMIT 1
     """
     return find_row(connection, query, {"name": name}, row=Dataset)
 

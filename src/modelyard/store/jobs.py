@@ -64,6 +64,11 @@ class Job:
         return self.finished_at is not None
 
 
+def name_worker_role(kind: JobKind) -> Literal["trainer", "evaluator"]:
+    """Whose work a kind of job is, as ``exp.name_worker_role`` has it."""
+    return "evaluator" if kind in ("evaluate", "drift") else "trainer"
+
+
 def fingerprint_job(kind: JobKind, arguments: Mapping[str, Any]) -> str:
     """sha256 of what is asked for: the same for any order of keys."""
     return hash_json({"kind": kind, "arguments": dict(arguments)})

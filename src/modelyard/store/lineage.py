@@ -1,19 +1,16 @@
 """Lineage: what a model, a dataset or raw data was made from, and what came of it. Read from our rows alone."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from modelyard.errors import BadInput, UnknownName
-from modelyard.store.catalogue import list_datasets
+from modelyard.store.catalogue import DIGEST, find_named
 from modelyard.store.connections import Connection
 from modelyard.store.lineage_graph import Lineage, list_dicts, read_rows
-from modelyard.store.usage import resolve_even_removed
+from modelyard.store.models import ModelVersion, find_model_version
 
-_MODEL = re.compile("(.+)/([0-9]{1,9})")
-_DIGEST = re.compile("[0-9a-f]{8,64}")
 _NB_KNOWN = 200  # names that an error looks through for the nearest
 
 
@@ -26,20 +23,13 @@ def trace(connection: Connection, text: str) -> Lineage:
     Raises:
         BadInput: nothing on record is called this, or several digests begin like this.
     """
-    if model := _MODEL.fullmatch(text):
-        key = {"name": model[1], "version": str(int(model[2]))}
-        found = list_dicts(
-            connection,
-            "SELECT dataset_id, mlflow_run_id FROM exp.model_versions"
-            " WHERE mlflow_model_name = %(name)s AND mlflow_model_version = %(version)s",
-            key,
-        )
-        if found:
-            return _trace_model(connection, key, found[0])
+    name, _, number = text.rpartition("/")
+    if model := find_model_version(connection, mlflow_model_name=name, mlflow_model_version=number):
+        return _trace_model(connection, model)
     name, at, version = text.partition("@")
-    if name and list_datasets(connection, name=name, version=version or None):
-        return _trace_datasets(connection, [resolve_even_removed(connection, text).dataset_id])
-    if not at and _DIGEST.fullmatch(text) and (lineage := _trace_digest(connection, text)):
+    if (version or not at) and (dataset := find_named(connection, name=name, version=version or None)):
+        return _trace_datasets(connection, [dataset.dataset_id])
+    if not at and DIGEST.fullmatch(text) and (lineage := _trace_digest(connection, text.lower())):
         return lineage
     known = [row["name"] for row in list_dicts(connection, _KNOWN, {"nb": _NB_KNOWN})]
     raise UnknownName(
@@ -58,11 +48,11 @@ _KNOWN: LiteralString = """
 """
 
 
-def _trace_model(connection: Connection, key: Mapping[str, str], model: Mapping[str, Any]) -> Lineage:
-    used = list_dicts(
-        connection, "SELECT dataset_id FROM exp.dataset_uses WHERE mlflow_run_id = %(mlflow_run_id)s", model
-    )
-    above = _walk(connection, _UP, [model["dataset_id"], *(row["dataset_id"] for row in used)])
+def _trace_model(connection: Connection, model: ModelVersion) -> Lineage:
+    key = {"name": model.mlflow_model_name, "version": model.mlflow_model_version}
+    query: LiteralString = "SELECT dataset_id FROM exp.dataset_uses WHERE mlflow_run_id = %(run_id)s"
+    used = list_dicts(connection, query, {"run_id": model.mlflow_run_id})
+    above = _walk(connection, _UP, [model.dataset_id, *(row["dataset_id"] for row in used)])
     lineage = Lineage(starts=[f"model:{key['name']}/{key['version']}"])
     read_rows(connection, lineage, datasets=above, family=[], model=key)
     return lineage
@@ -79,7 +69,8 @@ def _trace_datasets(connection: Connection, ids: Sequence[UUID]) -> Lineage:
 
 def _trace_digest(connection: Connection, digest: str) -> Lineage | None:
     """Of the datasets or the raw data with this digest; None if there are none."""
-    found = list_dicts(connection, _BY_DIGEST, {"digest": digest})
+    asked = {"digest": digest}
+    found = list_dicts(connection, _BY_DIGEST, asked) or list_dicts(connection, _BY_JOB, asked)
     if len({row["digest"] for row in found}) > 1:
         raise BadInput(f"several digests begin with {digest}; give more of it")
     same = [row["dataset_id"] for row in found if row["is_dataset"]]
@@ -99,6 +90,17 @@ _BY_DIGEST: LiteralString = """
     SELECT d.dataset_id, f.file ->> 'sha256', false
     FROM exp.datasets AS d CROSS JOIN LATERAL jsonb_array_elements(d.raw_files) AS f (file)
     WHERE starts_with(f.file ->> 'sha256', %(digest)s)
+"""
+# raw data that held what was on record already: the dataset names the files it was made from first
+_BY_JOB: LiteralString = """
+    SELECT DISTINCT (j.result #>> '{dataset,dataset_id}')::uuid AS dataset_id, d.digest, true AS is_dataset
+    FROM exp.jobs AS j
+    CROSS JOIN LATERAL (
+        SELECT j.arguments #>> '{raw,digest}'
+        UNION
+        SELECT f.file ->> 'sha256' FROM jsonb_array_elements(j.arguments #> '{raw,files}') AS f (file)
+    ) AS d (digest)
+    WHERE starts_with(d.digest, %(digest)s) AND j.result #>> '{dataset,dataset_id}' IS NOT NULL
 """
 _UP: LiteralString = """
     WITH RECURSIVE walked AS (

@@ -129,17 +129,13 @@ def list_unreferenced(connection: Connection, *, unused_for: timedelta, nb_kept:
         unused_for: no run has used it, and it was not recorded, within so long.
         nb_kept: the newest of each name that stay in any case.
     """
-    return [
-        row
-        for row in _list_stored(connection, unused_for=unused_for, nb_kept=nb_kept)
-        if row.removed_at is None and not list_dependents(connection, dataset_id=row.dataset_id)
-    ]
+    return [row for row in _list_stored(connection, unused_for=unused_for, nb_kept=nb_kept) if row.removed_at is None]
 
 
 def _list_stored(
     connection: Connection, *, unused_for: timedelta = timedelta.max, nb_kept: int = 0
 ) -> list[StoredDataset]:
-    """Datasets whose files are not known to be gone: those being removed, and those unused for so long."""
+    """Datasets whose files are not known to be gone: those being removed, and what nothing has used for so long."""
     query = """
         WITH stored AS (
             SELECT
@@ -157,7 +153,10 @@ def _list_stored(
 
         SELECT {columns} FROM stored
         WHERE removed_at IS NOT NULL
-            OR (place > %(nb_kept)s AND extract(epoch FROM now() - used_at) >= %(unused_s)s)
+            OR (
+                place > %(nb_kept)s AND extract(epoch FROM now() - used_at) >= %(unused_s)s
+                AND NOT EXISTS (SELECT FROM exp.list_dataset_dependents(dataset_id))
+            )
         ORDER BY coalesce(removed_at, used_at), dataset_id
     """
     values = {"nb_kept": nb_kept, "unused_s": unused_for.total_seconds()}

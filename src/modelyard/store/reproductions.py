@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from modelyard.errors import RecordNotFound
-from modelyard.store.connections import Connection, find_row, list_rows, refusals
+from modelyard.store.connections import Connection, find_row, refusals
 
 _REFUSALS = {
     "reproductions_model_version_fkey": (RecordNotFound, "this model version was not registered by modelyard"),
@@ -93,14 +93,3 @@ def record_reproduction(
         )
     assert recorded is not None  # noqa: S101  an insert either returns its row or raises
     return recorded
-
-
-def list_reproductions(
-    connection: Connection, *, mlflow_model_name: str, mlflow_model_version: str
-) -> list[Reproduction]:
-    """The reproductions of a model version, the newest first."""
-    query = """
-        SELECT {columns} FROM exp.reproductions
-        WHERE mlflow_model_name = %(name)s AND mlflow_model_version = %(version)s ORDER BY created_at DESC
-    """
-    return list_rows(connection, query, {"name": mlflow_model_name, "version": mlflow_model_version}, row=Reproduction)

@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from modelyard.errors import RecordLost
-from modelyard.store.catalogue import list_datasets, resolve_dataset
-from modelyard.store.connections import Connection, list_rows
+from modelyard.store.catalogue import find_named, list_datasets, resolve_dataset
+from modelyard.store.connections import Connection, find_value, list_rows
 from modelyard.store.datasets import Dataset
 
 
@@ -91,6 +91,16 @@ def list_uses(connection: Connection, *, dataset_id: UUID) -> list[DatasetUse]:
     return list_rows(connection, query, {"id": dataset_id}, row=DatasetUse)
 
 
+def list_used(connection: Connection, *, mlflow_run_id: str, context: str) -> list[UUID]:
+    """Ids of the datasets that a run has used in a context."""
+    query = """
+        SELECT coalesce(array_agg(dataset_id), '{}') FROM exp.dataset_uses
+        WHERE mlflow_run_id = %(mlflow_run_id)s AND context = %(context)s
+    """
+    used: list[UUID] = find_value(connection, query, {"mlflow_run_id": mlflow_run_id, "context": context})
+    return used
+
+
 def resolve_even_removed(connection: Connection, text: str) -> Dataset:
     """What ``resolve_dataset`` finds, and where its content was deleted the row that is left.
 
@@ -101,5 +111,5 @@ def resolve_even_removed(connection: Connection, text: str) -> Dataset:
         return resolve_dataset(connection, text)
     except RecordLost:
         name, _, version = text.partition("@")
-        found = list_datasets(connection, name=name, version=version or None)
-        return (found or list_datasets(connection, digest=text))[0]
+        found = find_named(connection, name=name, version=version or None)
+        return found or list_datasets(connection, digest=text)[0]

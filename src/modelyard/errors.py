@@ -8,6 +8,7 @@ ModelyardError                    exit code 1
 │   ├── RawDataNotFound
 │   ├── RawDataMalformed
 │   ├── DatasetRefused            a dataset that cannot be trained on as asked
+│   ├── VersionRefused            a version that a dataset cannot have
 │   ├── SchemaMismatch            input with other columns than a model was trained on
 │   ├── DataInvalid               rows that are not as their workload expects
 │   ├── InvalidExpectation        an expectation that cannot be checked
@@ -32,7 +33,7 @@ ModelyardError                    exit code 1
 ├── RemovalRefused                exit code 2: a dataset cannot be deleted, or not by who asks
 ├── WorkHeld                      exit code 2: another process does this very work now
 ├── JobRefused                    exit code 2: a job cannot be cancelled or tried again as it is
-├── JobFailed                     a job that was followed has failed or was cancelled
+├── JobFailed                     a job that was followed has failed or was cancelled; exit code 2 if its input was bad
 ├── FollowingStopped              exit code 130: by Ctrl-C, and the job goes on
 ├── AttemptLost                   another attempt has taken this job over
 └── StepFailed                    a step of the pipeline ended in an error
@@ -53,6 +54,13 @@ class BadInput(ModelyardError):
     """What was asked for cannot be done as asked; nothing was written."""
 
     exit_code = 2
+
+
+def find_bad_input(line: str) -> str | None:
+    """The text of a BadInput that a job has recorded in one line, after its class and a colon; None of others."""
+    name, _, text = line.partition(": ")
+    known = globals().get(name)
+    return text if isinstance(known, type) and issubclass(known, BadInput) else None
 
 
 class UnknownName(BadInput):
@@ -99,6 +107,10 @@ class DatasetRefused(BadInput):
     """A dataset that cannot be trained on as asked; the text gives the reason."""
 
 
+class VersionRefused(BadInput):
+    """A version that a dataset cannot have: another has it, this one has another, or it is not written like one."""
+
+
 class SchemaMismatch(BadInput):
     """Input with other columns than a model was trained on; every difference is listed."""
 
@@ -110,15 +122,15 @@ class SchemaMismatch(BadInput):
 class DataInvalid(BadInput):
     """Rows that are not as their workload expects; every rule that does not hold, with its count and examples.
 
-    ``violations`` has them all, and the text the first ten.
+    ``violations`` has them all, and the text the first ten; ``rows`` says of which rows they are.
     """
 
-    def __init__(self, violations: Sequence[object]) -> None:
+    def __init__(self, violations: Sequence[object], *, rows: str = "the data") -> None:
         self.violations = list(violations)
         n = len(self.violations)
         shown = "; ".join(map(str, self.violations[:10])) + (f"; and {n - 10} more" if n > 10 else "")
         super().__init__(
-            f"the data breaks {n} expectation{'' if n == 1 else 's'} of its workload, and nothing was logged: {shown}. "
+            f"{rows} breaks {n} expectation{'' if n == 1 else 's'} of its workload, and nothing was logged: {shown}. "
             "Correct the data; --allow-invalid records it anyway"
         )
 
@@ -208,7 +220,7 @@ class ContentMismatch(ModelyardError):
         self.what, self.expected, self.found = what, expected, found
         super().__init__(
             f"{what} is not what was recorded: expected sha256 {expected}, found {found}; it was refused. "
-            "Put it back from a backup; another model is trained by the same command"
+            "Put it back from a backup, or name another dataset or model version"
         )
 
 
@@ -255,7 +267,11 @@ class JobRefused(ModelyardError):
 
 
 class JobFailed(ModelyardError):
-    """A job that was followed has failed, or was cancelled."""
+    """A job that was followed has failed, or was cancelled; exit code 2 where its input was refused."""
+
+    def __init__(self, text: str, *, bad_input: bool = False) -> None:
+        self.exit_code = BadInput.exit_code if bad_input else ModelyardError.exit_code
+        super().__init__(text)
 
 
 class FollowingStopped(ModelyardError):

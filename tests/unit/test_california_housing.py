@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from modelyard.errors import DownloadFailed, InvalidParameter, RawDataMalformed, RawDataNotFound
 from modelyard.workloads import california_housing as housing
+from modelyard.workloads.california_geography import measure_distances
 from modelyard.workloads.registry import build_parameters
 
 HEADER = ",".join(housing.RAW_COLUMNS)
@@ -133,6 +134,8 @@ def test_rows_without_households_are_dropped_and_counted(tmp_path):
     assert (dataset.X.num_rows, dataset.notes["rows_dropped_households_0"]) == (30, 4)
     text = refuse(write(tmp_path, *[ROW.replace("126", "0")] * 30))
     assert "0 of 30 rows are left (30 have 0 households)" in text
+    assert "take 15 or more" in text and "take 15 or more" in refuse(write(tmp_path, *[ROW] * 14))
+    assert read(write(tmp_path, *[ROW] * 15)).X.num_rows == 15
 
 
 # ── the dataset ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,11 +168,11 @@ def test_engineered_features_belong_to_their_row_alone(sample, tmp_path):
 
 
 def test_distances_are_those_on_the_map():
-    san_francisco = housing.measure_distances(np.array([37.77]), np.array([-122.42]))
+    san_francisco = measure_distances(np.array([37.77]), np.array([-122.42]))
     assert san_francisco["KmToSanFrancisco"] == 0
     assert san_francisco["KmToLosAngeles"] == pytest.approx(559, rel=0.02)
     assert san_francisco["KmToCoast"] < 10
-    assert housing.measure_distances(np.array([36.74]), np.array([-119.79]))["KmToCoast"] == pytest.approx(170, rel=0.1)
+    assert measure_distances(np.array([36.74]), np.array([-119.79]))["KmToCoast"] == pytest.approx(170, rel=0.1)
 
 
 # ── models ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """A dataset's files: one pass, the same bytes however the rows came, and nothing but the same rows again."""
 
 import tracemalloc
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelyard.data.dataset import DatasetTables, cut_chunks
+from modelyard.data.dataset import DatasetTables
 from modelyard.data.dataset_reader import DatasetFiles
-from modelyard.data.dataset_writer import write_dataset
-from modelyard.errors import BadInput, ContentMismatch, DigestRefused, UnsupportedFile
+from modelyard.data.dataset_writer import check_facts, write_dataset
+from modelyard.data.row_groups import cut_groups
+from modelyard.errors import BadInput, ContentMismatch, UnsupportedFile
 
 
 def make_tables(num_rows: int, *, seed: int = 0) -> DatasetTables:
@@ -48,6 +50,20 @@ def test_the_rows_come_back_as_they_were_with_a_digest_that_the_table_has(tmp_pa
     for file in written.files:
         path = tmp_path / file.path
         assert (sha256(path.read_bytes()).hexdigest(), path.stat().st_size) == (file.sha256, file.size_bytes)
+
+
+def test_a_file_of_many_row_groups_has_the_sha256_of_all_its_bytes(tmp_path):
+    num_rows = 400_000
+    values = np.random.default_rng(0).normal(size=num_rows)
+    split = pa.array(["train", "test"]).take(pa.array(np.arange(num_rows) % 2))
+    tables = DatasetTables(X=pa.table({"a": values, "b": -values}), y=pa.table({"c": values}), split=split, extra=None)
+    for file in write_dataset([tables], folder=tmp_path).files:
+        path = tmp_path / file.path
+        assert (sha256(path.read_bytes()).hexdigest(), path.stat().st_size) == (file.sha256, file.size_bytes)
+        assert pq.ParquetFile(path).num_row_groups == 4
+    told = []
+    DatasetFiles(tmp_path).verify(tables.digest(), what="it", told=told.append)
+    assert told == [131_072, 262_144, 393_216, num_rows]
 
 
 @settings(deadline=None, max_examples=20)
@@ -88,9 +104,41 @@ def test_columns_that_differ_between_parts_and_no_rows_at_all_are_refused(tmp_pa
     tables = make_tables(10)
     with pytest.raises(BadInput, match="no rows"):
         write_dataset([tables.slice(0, 0)], folder=tmp_path)
-    other = DatasetTables(X=tables.X.rename_columns(["a", "c"]), y=tables.y, split=tables.split, extra=tables.extra)
-    with pytest.raises((DigestRefused, pa.ArrowInvalid)):
-        write_dataset([tables, other], folder=tmp_path)
+    others = {
+        "X.b is not there and was string before, X.c is string": tables.X.rename_columns(["a", "c"]),
+        "X.a is int64 and was float64 before": tables.X.set_column(0, "a", pa.array([1] * 10)),
+        "X.b is null and was string before": tables.X.set_column(1, "b", pa.nulls(10)),
+        "the columns stand in the order X.b, X.a": tables.X.select(["b", "a"]),
+    }
+    for number, (problem, X) in enumerate(others.items()):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(BadInput, match=problem):
+            write_dataset([tables, replace(tables, X=X)], folder=tmp_path / str(number))
+
+
+def test_another_physical_form_of_the_same_rows_is_taken(tmp_path):
+    tables = make_tables(1000)
+    a, b = tables.X.columns
+    wide = replace(tables.slice(400, 600), X=pa.table({"a": a, "b": b.cast(pa.large_string())}).slice(400))
+    plain = replace(wide, extra=pa.table({"who": wide.extra["who"].cast(pa.string())}), y=tables.y.slice(400))
+    assert write_dataset([tables.slice(0, 400), plain], folder=tmp_path).digest == tables.digest()
+    assert DatasetFiles(tmp_path).read().table().schema.equals(tables.table().schema)
+
+
+def test_columns_that_cannot_be_kept_apart_or_named_are_refused_before_a_file_is_written(tmp_path):
+    rows = make_tables(10)
+    twice = pa.Table.from_arrays([rows.X["a"], rows.X["a"]], names=["a", "a"])
+    for problem, X in (("2 columns are called X.a", twice), (r"'X.a\\x00' has a character of zero", {"a\0": [1] * 10})):
+        with pytest.raises(BadInput, match=problem):
+            write_dataset([replace(rows, X=pa.table(X))], folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [float("nan"), [1, {"x": float("inf")}], "a\0", {"a\0": 1}, {1, 2}, "\ud800"])
+def test_facts_that_the_database_cannot_keep_are_named(value):
+    with pytest.raises(BadInput, match="note 'window'"):
+        check_facts("note", {"fine": "a \\u0000 that is text", "window": value})
+    check_facts("note", {"fine": "a \\u0000 that is text", "also": [1.5, None, {"ü": True}]})
 
 
 def test_a_type_that_parquet_cannot_hold_is_named(tmp_path):
@@ -159,6 +207,66 @@ def write_digest(folder: Path) -> str:
 def test_rows_are_cut_without_loss():
     tables = make_tables(1000)
     for size in (1, 7, 999, 1000, 5000):
-        parts = list(cut_chunks(cut(tables, [3, 0, 500]), size))
+        parts = list(cut_groups(cut(tables, [3, 0, 500]), max_rows=size))
         assert [part.num_rows for part in parts[:-1]] == [size] * (len(parts) - 1)
         assert pa.concat_tables([part.table() for part in parts]).equals(tables.table())
+
+
+STRUCT = pa.struct([("a", pa.string()), ("b", pa.list_(pa.float64()))])
+TEXTS = st.lists(st.none() | st.text(max_size=40), min_size=1, max_size=60)
+
+
+@settings(deadline=None, max_examples=60)
+@given(TEXTS, st.lists(st.integers(0, 20), max_size=5))
+def test_groups_end_at_the_same_rows_however_long_rows_came(texts, sizes):
+    n = len(texts)
+    X = pa.table(
+        {
+            "text": pa.array(texts, pa.string()),
+            "view": pa.array(texts, pa.string_view()),
+            "list": pa.array([[text, "x"] if text else None for text in texts], pa.list_(pa.string())),
+            "map": pa.array([[(text, 1)] if text else None for text in texts], pa.map_(pa.string(), pa.int8())),
+            "struct": pa.array([None if text is None else {"a": text, "b": [1.5]} for text in texts], STRUCT),
+            "flag": pa.array([True] * n),
+            "kind": pa.array(texts, pa.string()).dictionary_encode(),
+        }
+    )
+    tables = DatasetTables(X=X, y=pa.table({"y": np.arange(n)}), split=pa.array(["train"] * n), extra=None)
+    whole = [rows.num_rows for rows in cut_groups([tables], max_rows=50, max_bytes=900)]
+    assert [rows.num_rows for rows in cut_groups(cut(tables, sizes), max_rows=50, max_bytes=900)] == whole
+    assert sum(whole) == n
+
+
+def test_rows_that_become_long_later_make_small_groups(tmp_path):
+    def make(texts: list[str]) -> DatasetTables:
+        n = len(texts)
+        y, split = pa.table({"y": np.arange(n)}), pa.array(["train"] * n)
+        return DatasetTables(X=pa.table({"text": texts}), y=y, split=split, extra=None)
+
+    seen = []
+    parts = [make(["x"] * 1100), *(make(["y" * 100_000] * 500) for _ in range(6))]
+    write_dataset(parts, folder=tmp_path, passes=[lambda rows: seen.append(rows.X.nbytes)])
+    assert len(seen) == 5 and max(seen) < 70 * 2**20
+
+
+def test_nested_columns_are_compressed_and_their_floats_plain(tmp_path):
+    lists = [[{"t": "x" * 20, "v": float(i)}] for i in range(2000)]
+    tables = replace(make_tables(2000), X=pa.table({"a": lists}))
+    write_dataset([tables], folder=tmp_path)
+    group = pq.ParquetFile(tmp_path / "metadata/X.parquet").metadata.row_group(0)
+    codecs = {group.column(i).path_in_schema: group.column(i).compression for i in range(2)}
+    assert codecs == {"a.list.element.t": "ZSTD", "a.list.element.v": "UNCOMPRESSED"}
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        (pa.array([(1, 2, 3)] * 10, pa.month_day_nano_interval()), pa.field("a", pa.month_day_nano_interval())),
+        (pa.array([1, None] * 5), pa.field("a", pa.int64(), nullable=False)),
+    ],
+    ids=["a type without a form", "a null where none may be"],
+)
+def test_what_parquet_cannot_hold_is_named_with_its_file(tmp_path, column, field):
+    X = pa.Table.from_arrays([column], schema=pa.schema([field]))
+    with pytest.raises(UnsupportedFile, match=r"X\.parquet: Parquet cannot hold"):
+        write_dataset([replace(make_tables(10), X=X)], folder=tmp_path)

@@ -101,6 +101,31 @@ def test_a_shift_that_has_no_measure_is_not_hidden_behind_others(table):
     assert (first.column, first.size) == ("flag", None)
 
 
+@pytest.mark.parametrize(
+    ("counts", "exact", "told"),
+    [
+        ((100_000, 101_900), (False, False), False),
+        ((100_000, 101_900), (True, False), False),
+        ((100_000, 102_500), (False, False), True),
+        ((50_000, 50_001), (True, True), True),
+        ((50_000, 50_001), (None, None), True),
+    ],
+)
+def test_two_estimates_that_may_be_of_one_number_are_no_shift(counts, exact, told):
+    sides = [
+        {"num_rows": 10**6, "columns": [{"name": "X.id", "distinct": count, "distinct_exact": known}]}
+        for count, known in zip(counts, exact, strict=True)
+    ]
+    assert [shift.statistic for shift in compare_profiles(*sides)] == (["distinct"] if told else [])
+
+
+def test_profiles_of_the_same_very_many_values_in_another_order_have_no_shift():
+    values = np.arange(200_000) * 1.5
+    sides = [profile_table(pa.table({"x": order})) for order in (values, values[::-1])]
+    assert sides[0]["columns"][0]["distinct_exact"] is False
+    assert not [shift for shift in compare_profiles(*sides) if shift.statistic == "distinct"]
+
+
 def test_rows_parameters_and_pipeline_are_compared(table):
     second = Described(
         table.slice(0, 900),
@@ -133,3 +158,18 @@ def test_what_an_older_release_did_not_keep_is_not_known_and_no_difference(table
     found = compare_datasets(old, Described(table))
     assert (found.preprocessing_changed, found.shifts) == (None, ())
     assert compare_datasets(replace(old, digest="c"), old).shifts == ()
+
+
+def test_without_a_profile_no_statistic_is_known(table):
+    class Bare(Described):
+        profile = {"num_rows": 1000}  # noqa: RUF012
+
+    found = compare_datasets(Described(table), Bare(table, digest="b"))
+    assert not found.profiled and not found.shifts
+    assert compare_datasets(Described(table), Described(table, digest="b")).profiled
+
+
+def test_a_shift_that_no_double_can_hold_has_no_size():
+    sides = [{"num_rows": 9, "columns": [{"name": "x", "mean": mean, "std": 5e-324}]} for mean in (0.0, 1e300)]
+    [shift] = compare_profiles(*sides)
+    assert (shift.statistic, shift.size) == ("mean", None)

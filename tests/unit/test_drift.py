@@ -80,6 +80,24 @@ def test_psi_on_real_data_is_that_of_the_deciles_of_the_reference(houses):
         assert found.psi == pytest.approx(expect_psi(reference, current), rel=0.02)
 
 
+def test_psi_of_categories_on_real_data_is_that_of_their_shares(houses):
+    ages = pd.cut(houses.age, [0, 10, 20, 30, 40, 52]).astype(str)
+    north = houses.latitude > 36
+    r, c = (ages[side].value_counts(normalize=True).sort_index() for side in (north, ~north))
+    found = measure_column(column(ages[north].tolist()), column(ages[~north].tolist()))
+    assert found.psi == pytest.approx(((c - r) * np.log(c / r)).sum(), rel=1e-9)
+
+
+def test_rare_and_new_categories_share_a_bin_each():
+    often = [f"c{i}" for i in range(50) for _ in range(20)]
+    rare, new = [f"r{i}" for i in range(100)], [f"n{i}" for i in range(300)]
+    found = measure_column(column([*often, *rare]), column([*often, *rare[:50], *new]))
+    r, c = np.array([20] * 50 + [100, 0]) / 1100, np.array([20] * 50 + [50, 300]) / 1350
+    r, c = r.clip(SHARE_FLOOR), c.clip(SHARE_FLOOR)
+    assert found.psi == pytest.approx(((c - r) * np.log(c / r)).sum(), rel=1e-9)
+    assert (found.only_reference, found.only_current) == (50, 300)
+
+
 def test_psi_by_hand():
     assert compute_psi([50, 50], [80, 20]) == pytest.approx(0.3 * np.log(1.6) - 0.3 * np.log(0.4))
     assert compute_psi([1, 1], [50, 50]) == 0
@@ -133,9 +151,9 @@ def test_null_and_nan_are_not_the_same():
 @pytest.mark.parametrize(
     ("reference", "current", "said"),
     [
-        ([1.0, 2.0], [None, None], "no value in the current rows"),
-        ([None, None], [1.0, 2.0], "no value in the reference rows"),
-        ([float("nan")] * 2, [float("nan")] * 2, "no value in the reference and in the current rows"),
+        ([1.0, 2.0], [None, None], "no finite value in the current rows"),
+        ([None, None], [1.0, 2.0], "no finite value in the reference rows"),
+        ([float("nan")] * 2, [float("nan")] * 2, "no finite value in the reference and in the current rows"),
         ([1.0, 2.0], [1.0, float("inf")], "1 infinite current values"),
         ([1.0, float("-inf")], [1.0, float("-inf")], "1 infinite reference values"),
     ],
@@ -169,6 +187,19 @@ def test_other_columns_and_other_types_are_drift():
     assert found["X.new"].reasons == ("the reference lacks this column",)
     assert found["X.kind"].reasons == ("its type was float64 and is int64",)
     assert not found["X.same"].drifted
+
+
+def test_ids_with_a_type_of_their_own_are_categories():
+    ids = [bytes([number] * 16) for number in range(3)] * 20
+    same, other = pa.array(ids, pa.uuid()), pa.array([b"\xff" * 16] * 60, pa.uuid())
+    found, _ = compare({"same": same, "other": same}, {"same": same, "other": other})
+    assert (found["X.same"].drifted, found["X.same"].test) == (False, "chi2")
+    assert found["X.other"].drifted and found["X.other"].psi > 1
+
+
+def test_what_is_infinite_in_every_row_is_no_finite_value():
+    found, _ = compare({"x": [1.0, 2.0]}, {"x": [float("inf")] * 2})
+    assert "no finite value in the current rows" in found["X.x"].reasons
 
 
 def test_another_layout_of_the_same_type_is_no_drift():
@@ -217,6 +248,23 @@ def test_limits_are_the_workloads_and_ignored_columns_are_told():
     assert found["X.x"].drifted and found["X.week"].drifted
     found, order = compare(reference, current, limits=DriftLimits(psi=10, ks=0.99, ignored=("X.week",)))
     assert not found["X.x"].drifted and not found["X.week"].compared and order[-1] == "X.week"
+
+
+def test_a_column_is_ignored_by_the_name_that_the_workload_gives_it():
+    sides = {"x": NORMAL, "week": np.ones(4000)}, {"x": NORMAL, "week": np.zeros(4000)}
+    found, _ = compare(*sides, limits=DriftLimits(ignored=("week",)))
+    assert not found["X.week"].compared and found["X.x"].compared
+    with pytest.raises(DriftNotMeasured, match=r"ignore 'wek', which is no column; there are X\.x, X\.week"):
+        compare(*sides, limits=DriftLimits(ignored=("wek",)))
+    with pytest.raises(DriftNotMeasured, match=r"'week', and that may be any of X\.week, y\.week"):
+        compare(*sides, y={"week": NORMAL}, limits=DriftLimits(ignored=("week",)))
+
+
+def test_an_ignored_target_may_be_missing_on_one_side():
+    X = pa.table({"x": NORMAL})
+    limits = DriftLimits(ignored=("price",))
+    sides = take_rows(X, pa.table({"price": NORMAL})), take_rows(X, None)
+    assert len(compare_rows(*sides, limits=limits, report=lambda share, name: None)) == 1
 
 
 def test_targets_count_where_both_sides_have_them():

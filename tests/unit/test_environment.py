@@ -122,6 +122,11 @@ def test_one_of_two_rows_differs(then, now, largest):
     assert digest_predictions(then) != digest_predictions(now)
 
 
+def test_of_texts_only_those_rows_differ_that_do():
+    found = compare_predictions(np.array(["cat", "dog"]), np.array(["cat", "horse"]))
+    assert found.differing_rows == 1
+
+
 @pytest.mark.parametrize(
     "now", [np.array([1.0, 2.0], np.float32), np.array([1.0]), np.array([[1.0, 2.0]])], ids=["type", "rows", "shape"]
 )

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from modelyard.data.dataset import DatasetTables
 from modelyard.data.digest import digest_table
 from modelyard.data.export import FORMATS, list_changed_types, name_columns, whole_file, write_rows
 from modelyard.data.files import read_table
-from modelyard.errors import BadInput, UnsupportedFile
+from modelyard.errors import BadInput, RawDataMalformed, UnsupportedFile
 
 PLAIN = DatasetTables(
     X=pa.table({"a": [0.1, None, -0.0, 1e300], "b": [1, -(2**62), None, 3], "flag": [True, None, False, True]}),
@@ -114,6 +115,40 @@ def test_json_that_is_written_is_json_for_everybody(tmp_path: Path) -> None:
     infinite = DatasetTables(X=pa.table({"a": [np.inf, 1.0]}), y=RICH.y, split=RICH.split, extra=None)
     with pytest.raises(UnsupportedFile, match="infinite"):
         export(infinite, tmp_path / "t.jsonl")
+
+
+def test_json_has_every_digit_of_a_time(tmp_path: Path) -> None:
+    times = {
+        "time": pa.array([1, None], pa.time64("ns")),
+        "took": pa.array([1_500_000_001, None], pa.duration("ns")),
+        "short": pa.array([-2, None], pa.duration("s")),
+        "at": pa.array([1, None], pa.timestamp("ns")),
+    }
+    tables = DatasetTables(X=pa.table(times), y=RICH.y, split=RICH.split, extra=None)
+    export(tables, tmp_path / "t.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+    assert [rows[0][name] for name in times] == [
+        *("00:00:00.000000001", "PT1.500000001S", "-PT2S", "1970-01-01T00:00:00.000000001"),
+    ]
+    assert [rows[1][name] for name in times] == [None] * 4
+    inner = pa.table({"list": pa.array([[{"t": 1}], None], pa.list_(pa.struct([("t", pa.time64("ns"))])))})
+    with pytest.raises(UnsupportedFile, match=r"JSON cannot hold list .* in full"):
+        export(DatasetTables(X=inner, y=RICH.y, split=RICH.split, extra=None), tmp_path / "u.jsonl")
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
+def test_what_was_cut_short_does_not_look_whole(tmp_path: Path, name: str) -> None:
+    sink = Pipe()
+
+    def parts() -> Iterator[DatasetTables]:
+        yield PLAIN
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(parts(), sink, format_name=name, names=name_columns(PLAIN))
+    (tmp_path / f"t.{name}").write_bytes(sink.content)
+    with pytest.raises(RawDataMalformed):
+        read_table(tmp_path / f"t.{name}")
 
 
 def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:

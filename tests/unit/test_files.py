@@ -1,7 +1,10 @@
 """Files of tables: every format gives the same rows, and what cannot be read is named in one clear error."""
 
 import hashlib
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,6 +64,18 @@ def test_a_folder_whose_files_differ_in_columns_is_refused(tmp_path: Path) -> No
     write(pa.table({"id": [1], "more": [1]}), tmp_path / "b.parquet")
     with pytest.raises(RawDataMalformed, match=r"b\.parquet: its columns are not those of .*a\.parquet"):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])
+def test_an_arrow_file_whose_texts_lie_elsewhere_is_refused(tmp_path: Path, new: Callable[..., Any]) -> None:
+    table, sink = pa.table({"a": ["x" * 1001, "y" * 1002]}), io.BytesIO()
+    with new(sink, table.schema) as writer:
+        writer.write_table(table)
+    right, wrong = (np.array([0, 1001, end], np.int32).tobytes() for end in (2003, 2**30))
+    assert sink.getvalue().count(right) == 1
+    (tmp_path / "t.arrow").write_bytes(sink.getvalue().replace(right, wrong))
+    with pytest.raises(RawDataMalformed, match=r"t\.arrow"):
+        read_table(tmp_path / "t.arrow")
 
 
 def cut(content: bytes) -> bytes:

@@ -104,6 +104,9 @@ def test_a_column_has_the_type_that_all_of_its_values_have(
         ('[{"a":1}]\n[{"a":1}]', "line 2: there is more after the end"),
         (f'[{{"a":{"[" * 100_000}', "line 1: "),
         (f'{{"a":{"[" * 100_000}', "line 1: "),
+        (f'{{"a":1}}\n{{"b":{"[" * 20_000}{"]" * 20_000}}}', "line 2: it is nested more than 100 deep"),
+        ('{"a":1}\n' + '{"a":' * 20_000 + "1" + "}" * 20_000, "line 2: it is nested more than 100 deep"),
+        (f'[{{"a":1}},\n{{"b":{"[" * 200}{"]" * 200}}}]', "line 2: it is nested more than 100 deep"),
         ('{"a":1}\n'.encode("utf-16"), "not text in UTF-8"),
     ],
 )  # fmt: skip
@@ -125,7 +128,12 @@ def test_a_row_that_is_too_long_for_memory_is_refused(
         open_batches(write(tmp_path / "t.json", content % ("x" * 4096)))
 
 
-VALUES = st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_infinity=False, allow_nan=False)
+def test_many_lists_beside_each_other_and_brackets_in_texts_are_no_depth(tmp_path: Path) -> None:
+    row = {"many": [[n] for n in range(300)], "text": '\\"' + "[" * 300 + '"{'}
+    assert read_table(write(tmp_path / "t.jsonl", json.dumps(row))).to_pylist() == [row]
+
+
+VALUES = st.none() | st.integers(-(2**53), 2**53) | st.floats(allow_infinity=False, allow_nan=False)
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=5)
 
 
@@ -139,3 +147,25 @@ def test_numbers_and_texts_survive_json(
     table = read_table(write(tmp_path_factory.mktemp("json") / "t.json", content))
     expected = {"number": pa.array([float(o["number"]) if o["number"] is not None else None for o in objects])}
     assert digest_table(table) == digest_table(pa.table(expected | {"text": [o["text"] for o in objects]}))
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"a": 1}\n\n{"a": 12345678901234567890}', "line 3: a is 12345678901234567890, which a double cannot hold"),
+        ('{"a": 0.5} {"a": 9007199254740993}\n', "line 1: a is 9007199254740993,"),
+        ('[{"a": 0.5},\n{"a": -9007199254740993}]', "line 2: a is -9007199254740993,"),
+    ],
+)
+def test_an_integer_that_a_double_would_round_is_refused(tmp_path: Path, content: str, says: str) -> None:
+    with pytest.raises(RawDataMalformed, match=says):
+        read_table(write(tmp_path / "t.json", content))
+
+
+def test_large_numbers_that_a_double_holds_are_taken_however_they_are_written(tmp_path: Path) -> None:
+    rows = ["0.5", "1e300", "9007199254740992", str(2**80), "1152921504606847000", "12345678901234567.5"]
+    text = "".join(f'{{"a": {row}, "id": {2**62 + 1}, "b": "12345678901234567890"}}\n' for row in rows)
+    table = read_table(write(tmp_path / "t.jsonl", text))
+    assert table["a"].to_pylist() == [float(row) for row in rows]
+    assert table["id"].to_pylist() == [2**62 + 1] * 6, "an integer column is exact"

@@ -138,7 +138,53 @@ def test_a_file_that_docker_cannot_mount_is_refused_by_name(launch: Launch, clon
     assert "a:b.csv: a path with a colon cannot be handed into a container; rename it" in refused.stderr
 
 
-def test_make_hands_blanks_quotes_and_dollars_on_to_the_embedded_stack(launch: Launch, clone: Path) -> None:
+ODD = "a 'b' \"c\" `id`"  # each of its signs means something to a shell
+DATED = ("DATA=a b", "DATASET_VERSION=2025-01-03", "ALLOW_INVALID=1", f"PARAMS={ODD}", f"CONFIG={ODD}", "NO_WAIT=1")
+FROM_RUN = ("USE_DATASET_FROM_RUN=0f", "STRICT=1", "MODEL_TYPE=ridge", f"PARAMS={ODD}", "RUN_NAME=$$HOME", "INLINE=1")
+
+
+@pytest.mark.parametrize(
+    ("words", "handed"),
+    [
+        (("train",), ("train", "california_housing")),
+        (
+            ("train", *FROM_RUN, f"EXPERIMENT_NAME={ODD}"),
+            (
+                *("train", "california_housing", "--use-dataset-from-run", "0f", "--strict", "--model-type", "ridge"),
+                *("--params", ODD, "--run-name", "$HOME", "--experiment-name", ODD, "--inline"),
+            ),
+        ),
+        (
+            ("train", "WORKLOAD=w", f"DATASET={ODD}", "ALLOW_INVALID=1", "CONFIG=tuned"),
+            ("train", "w", "--dataset", ODD, "--allow-invalid", "--config", "tuned"),
+        ),
+        (
+            ("process", "WORKLOAD=w", *DATED),
+            (
+                *("process", "w", "--data", "a b", "--version", "2025-01-03", "--allow-invalid"),
+                *("--params", ODD, "--config", ODD, "--no-wait"),
+            ),
+        ),
+        (("reproduce", f"MODEL={ODD}/3"), ("reproduce", f"{ODD}/3")),
+        (
+            ("drift", f"DATA={ODD}", "REFERENCE=w@1.0.0", f"PARAMS={ODD}", "CONFIG=tuned"),
+            (
+                *("drift", "california_housing", "--data", ODD, "--reference", "w@1.0.0"),
+                *("--params", ODD, "--config", "tuned"),
+            ),
+        ),
+        (("drift", f"DATASET={ODD}"), ("drift", "california_housing", "--dataset", ODD)),
+        (("datasets", "NAME=this machine's"), ("datasets", "list")),
+        (("datasets", f"DATASET={ODD}"), ("datasets", "show", ODD)),
+        (("lineage", f"OF={ODD}"), ("lineage", ODD)),
+        (("lineage", "OF=w/3", "MERMAID=1"), ("lineage", "w/3", "--mermaid")),
+        (("gc",), ("gc",)),
+        (("gc", "OLDER_THAN=12 h", "KEEP=0", "YES=1"), ("gc", "--older-than", "12 h", "--keep", "0", "--yes")),
+    ],
+)
+def test_make_hands_each_variable_on_as_it_is(
+    launch: Launch, clone: Path, words: tuple[str, ...], handed: tuple[str, ...]
+) -> None:
     command = clone / ".venv/bin/modelyard"
     command.parent.mkdir(parents=True)
     command.write_text(
@@ -146,13 +192,9 @@ def test_make_hands_blanks_quotes_and_dollars_on_to_the_embedded_stack(launch: L
     )
     command.chmod(0o755)
     (clone / ".venv/runtime.stamp").touch()
-    done = launch("make", "-s", "train", "DATA=a 'b' \"c\"", "PARAMS=x=`id`", "RUN_NAME=$$HOME", "STACK=embedded")
+    done = launch("make", "-s", *words, "STACK=embedded")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "embedded: named by MODELYARD_STACK",
-        *("<train>", "<california_housing>", "<--data>", "<a 'b' \"c\">", "<--params>", "<x=`id`>"),
-        *("<--run-name>", "<$HOME>"),
-    ]
+    assert done.stdout.splitlines() == ["embedded: named by MODELYARD_STACK", *(f"<{word}>" for word in handed)]
 
 
 def test_make_shows_what_it_would_do_without_a_value_in_the_shells_text(launch: Launch) -> None:

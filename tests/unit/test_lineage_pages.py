@@ -73,3 +73,25 @@ def test_no_name_breaks_out_of_its_box_in_the_flowchart():
     assert [bool(box.fullmatch(line)) for line in lines[1:3]] == [True, True]
     assert lines[3] == "    n0 --> n1"
     assert all(line.startswith("    classDef ") for line in lines[4:])
+
+
+def drift_report() -> Node:
+    return Node("drift report", "r", {"drifted": True, "current_rows": 7, "current_digest": "c" * 64} | WHO)
+
+
+def test_a_drift_report_stands_beside_its_reference_and_names_only_what_is_not_told_yet():
+    model = Node("model version", "houses_model/1", {"stage": "candidate"} | WHO)
+    nodes = {"d": dataset("houses 1.0.0"), "m": model, "r": drift_report(), "n": dataset("houses 2.0.0")}
+    edges = [Edge("d", "m"), Edge("d", "r"), Edge("n", "r")]
+    drawn = draw_tree(nodes, edges, starts=["m"])
+    assert "(see above)" not in drawn
+    assert [drawn.count(f"dataset houses {number}.0.0") for number in (1, 2)] == [1, 1]
+    assert drawn.index("drift report") < drawn.index("houses 2.0.0")
+
+
+def test_a_box_of_the_flowchart_is_narrow():
+    run = Node("run", "f" * 32, {"model_type": "ridge", "parameters": {}, "metrics": {}, "code_version": {}})
+    drawn = draw_flowchart({"d": dataset("houses 1.0.0"), "t": run}, [Edge("d", "t")])
+    boxes = re.findall(r'\["(.*)"\]', drawn)
+    assert boxes[0] == "dataset houses 1.0.0<br/>10 rows<br/>sha256 aaaaaaaaaaaa"
+    assert boxes[1] == f"training run {'f' * 12}<br/>ridge"

@@ -108,6 +108,12 @@ def test_a_profile_page_has_a_card_for_each_column_and_a_row_with_its_figures() 
     assert show_number(profile["columns"][0]["mean"]) in page.text
 
 
+def test_durations_are_drawn_from_short_to_long() -> None:
+    took = pa.array([2_000, 10_000, -500, 10_000], pa.duration("ms"))
+    page = render_profile("times", None, [], profile_table(pa.table({"took": took})))
+    assert re.findall("<title>([^<]*): ", page) == ["-PT0.5S", "PT2S", "PT10S"]
+
+
 def test_very_many_columns_give_the_table_only() -> None:
     profile = profile_table(pa.table({f"c{index}": [1.0, 2.0] for index in range(DRAWN + 1)}))
     page = Page(render_profile("wide", None, [], profile))

@@ -204,6 +204,21 @@ def test_the_same_rows_give_the_same_profile_in_other_batches() -> None:
     assert profile_in_batches(table, 9_973) == parts
 
 
+def test_the_two_zeros_are_one_value_in_any_batches() -> None:
+    zeros = pa.table({"a": [0.0, -0.0, 1.0, -0.0]})
+    parts = Profiler(zeros.schema)
+    for row in range(4):
+        parts.update(zeros.slice(row, 1))
+    [column] = profile_table(zeros)["columns"]
+    assert parts.result()["columns"] == [column]
+    assert (column["distinct"], column["top"][0]) == (2, {"value": 0.0, "count": 3})
+
+
+def test_no_text_of_a_profile_holds_what_a_database_cannot_keep() -> None:
+    profile = profile_table(pa.table({"a": ["x\0y", "z"], "b": pa.array(["\0"] * 2).dictionary_encode()}))
+    assert [column["top"][0]["value"] for column in profile["columns"]] == ["x␀y", "␀"]
+
+
 def test_a_dictionary_is_profiled_as_what_it_stands_for() -> None:
     plain = pa.array(["a", "b", "a", None])
     encoded = pa.DictionaryArray.from_arrays([0, 1, 0, 2], ["a", "b", None])

@@ -1,7 +1,10 @@
 """Raw data is found once, never swapped silently, and kept by content."""
 
 import json
+import os
+import tempfile
 from hashlib import md5, sha256
+from pathlib import Path
 
 import pytest
 
@@ -37,11 +40,83 @@ def drop(folder, *names):
         (folder / name).write_text(name)
 
 
+def test_names_keep_the_folders_that_hold_values(tmp_path, said):
+    drop(tmp_path / "p", "age=1/near=SEA/0.parquet", "age=2/1.parquet")
+    named = {
+        "p": ["age=1/near=SEA/0.parquet", "age=2/1.parquet"],
+        "p/age=1/near=SEA": ["age=1/near=SEA/0.parquet"],
+        "p/age=2/1.parquet": ["age=2/1.parquet"],
+    }
+    for data, names in named.items():
+        assert list(locate(tmp_path, said, tmp_path / data).names) == names
+
+
 def test_of_a_folder_the_workloads_own_file_is_taken_if_it_is_there(tmp_path, said):
     drop(tmp_path / "f", "a.csv", "housing.csv", "california_housing.csv", "deep/cal_housing.data")
     found = locate(tmp_path, said, tmp_path / "f")
     assert found.files == (tmp_path / "f/housing.csv",)
     assert hash_raw(found).raw.files[0].name == "housing.csv"
+
+
+@pytest.fixture
+def refused_folder(tmp_path):
+    """A folder with a file, in a place that an unprivileged user may read: nothing is closed to root."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        drop(Path(name), "a.csv", "closed/b.csv", ".closed/c.csv")
+        user = os.geteuid()
+        os.seteuid(user or 65534)
+        yield Path(name)
+        os.seteuid(user)
+        for path in Path(name).iterdir():
+            path.chmod(0o755)
+
+
+def close(folder, mode):
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    folder.chmod(mode)
+    os.seteuid(user)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o744], ids=["not listed", "not entered"])
+def test_a_folder_in_the_folder_that_cannot_be_read_is_refused_and_a_hidden_one_is_not(
+    refused_folder, said, tmp_path, mode
+):
+    close(refused_folder / ".closed", mode)
+    assert locate(tmp_path, said, refused_folder).names == ("a.csv", "closed/b.csv")
+    close(refused_folder / "closed", mode)
+    with pytest.raises(RawDataMalformed, match=r"closed.*: it cannot be read: Permission denied\. Make it readable"):
+        locate(tmp_path, said, refused_folder)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "says"),
+    [
+        ("more", "elsewhere", "more: it is a link to a folder, and may lead in a circle"),
+        ("b.csv", "nowhere", r"b\.csv: it is no file, or a link that leads nowhere"),
+    ],
+)
+def test_a_link_that_is_not_followed_is_named(tmp_path, said, link, target, says):
+    drop(tmp_path, "f/a.csv", "elsewhere/b.csv")
+    (tmp_path / "f" / link).symlink_to(tmp_path / target)
+    with pytest.raises(RawDataMalformed, match=says):
+        locate(tmp_path, said, tmp_path / "f")
+    drop(tmp_path, "f/housing.csv")
+    assert locate(tmp_path, said, tmp_path / "f").names == ("housing.csv",), "nothing else is asked for then"
+
+
+def test_a_link_to_a_file_is_that_file(tmp_path, said):
+    drop(tmp_path, "f/a.csv", "elsewhere/b.csv")
+    (tmp_path / "f/c.csv").symlink_to(tmp_path / "elsewhere/b.csv")
+    assert locate(tmp_path, said, tmp_path / "f").names == ("a.csv", "c.csv")
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path, said, monkeypatch):
+    drop(tmp_path, "housing.csv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="--data is empty"):
+        locate(tmp_path, said, "")
 
 
 def test_of_any_other_folder_every_file_that_can_be_read_is_taken_in_the_order_of_their_paths(tmp_path, said):

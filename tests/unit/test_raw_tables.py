@@ -1,5 +1,6 @@
 """Raw numbers in several files and formats are the same rows, checked alike."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,6 +53,35 @@ def test_files_that_are_given_together_give_their_rows_one_after_the_other(tmp_p
     other = write_raw_csv(tmp_path / "3.csv", ("price", "area"), [("1", "1")])
     assert "3.csv: it has the columns price, area, and 1.csv has others" in refuse(one, other)
     assert "no file was given" in refuse()
+
+
+def test_a_file_with_tabs_gives_the_rows_that_csv_gives(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("age\tnear\trooms\n\tSEA, far\t3\n0.5\t\t4\n")
+    assert read(path)["rooms"].to_pylist() == [3, 4]
+    assert read(path)["near"].to_pylist() == ["SEA, far", ""]
+
+
+def test_a_column_may_stand_in_the_names_of_the_folders(tmp_path: Path) -> None:
+    keys = {"age=0.5/near=SAN%20JOSE": 1, "age=__HIVE_DEFAULT_PARTITION__/near=SEA/other=9": 2}
+    for key, rooms in keys.items():
+        (tmp_path / "rooms=7" / "part" / key).mkdir(parents=True)
+        write(tmp_path / "rooms=7" / "part" / key / "0.parquet", pa.table({"rooms": [rooms] * 2}))
+    found = read(*sorted((tmp_path / "rooms=7").rglob("*.parquet")))
+    assert found["age"].to_pylist() == [0.5, 0.5, None, None]
+    assert found["near"].to_pylist() == ["SAN JOSE"] * 2 + ["SEA"] * 2
+    assert found["rooms"].to_pylist() == [1, 1, 2, 2], "the file's own, and no folder's above the first one without ="
+    (tmp_path / "age=old").mkdir()
+    text = refuse(write(tmp_path / "age=old/0.parquet", pa.table({"rooms": [1]})))
+    assert "age is string and must be numbers" in text
+
+
+def test_decimals_are_numbers_and_a_column_of_nulls_is_blank(tmp_path: Path) -> None:
+    table = pa.table({"rooms": pa.array([Decimal("3.25"), Decimal(4)]), "age": pa.nulls(2)})
+    found = read(write(tmp_path / "t.feather", table))
+    assert found["rooms"].to_pylist() == [3.25, 4.0] and found["age"].null_count == 2
+    text = refuse(write(tmp_path / "t.feather", pa.table({"rooms": pa.nulls(2), "age": [1, 2]})))
+    assert "rooms blank in 2 rows" in text
 
 
 def test_every_problem_of_a_typed_file_is_listed_at_once(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """What a user asks for is checked as a whole, and the nearest right name is suggested."""
 
 import json
+import math
 
 import pytest
 
-from modelyard.errors import BadInput, InvalidParameter, UnknownName
+from modelyard.errors import BadInput, DataInvalid, InvalidParameter, UnknownName, VersionRefused, find_bad_input
+from modelyard.pipeline.attempt import describe_error
 from modelyard.pipeline.code_version import hash_sources
+from modelyard.pipeline.dataset_request import DatasetRequest, check_processing
 from modelyard.pipeline.raw import RawData, RawFile
 from modelyard.pipeline.request import build_request, parse_assignments, read_request
 
@@ -113,3 +116,38 @@ def test_the_hash_of_a_workload_changes_with_each_module_it_uses_and_with_no_oth
         (tmp_path / f"{name}.py").write_text("x = 2\n")
         assert hash_sources(tmp_path / "mine.py") != before
         before = hash_sources(tmp_path / "mine.py")
+
+
+def test_parameters_that_cannot_be_kept_are_refused_by_name():
+    with pytest.raises(BadInput, match="parameter 'window_s' cannot be kept"):
+        DatasetRequest(
+            name="a", workload="a", targets=("y",), data_source="provided_dataset", parameters={"window_s": math.nan}
+        )
+
+
+def test_a_processing_takes_no_parameter_of_a_model_and_no_version_that_is_none():
+    request = build_request("california_housing", values={"learning_rate": "0.2"})
+    with pytest.raises(UnknownName, match="parameter of the model hist_gradient_boosting"):
+        check_processing(request, ["learning_rate"], version=None)
+    for version in ("", "-1", "two words", "1/2", "x" * 65, "1.0\n"):
+        with pytest.raises(VersionRefused, match="cannot be a version"):
+            check_processing(request, [], version=version)
+    for version in ("2025-01-03", "1.0.0", "x" * 64):
+        check_processing(request, ["seed", "features"], version=version)
+
+
+def test_the_parameters_of_a_model_in_a_config_are_no_matter_of_processing(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("features: engineered\nlearning_rate: 0.2\n")
+    request = build_request("california_housing", config=str(config))
+    check_processing(request, [], version=None)
+    assert request.processing_parameters()["features"] == "engineered"
+    assert "learning_rate" not in request.processing_parameters()
+
+
+def test_bad_input_is_told_apart_in_what_a_job_has_recorded():
+    invalid = DataInvalid(["level >= 0"])
+    assert find_bad_input(describe_error(invalid)) == str(invalid)
+    assert find_bad_input(describe_error(VersionRefused("it is taken: by 1.0.0"))) == "it is taken: by 1.0.0"
+    for other in ("", "None", "memory ran out: x", "ValueError: x", "RecordLost: x", "Path: x", "get_close_matches: x"):
+        assert find_bad_input(other) is None

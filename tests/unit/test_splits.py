@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from modelyard.data.splits import check_split, dataset_table, split_counts
+from modelyard.data.splits import SplitCheck, check_split, dataset_table
 from modelyard.errors import BadInput
 
 SPLIT = pa.array(["train", "train", "test", "validation"])
@@ -24,7 +24,9 @@ def test_parts_of_different_length_are_refused() -> None:
 
 
 def test_counts_name_the_sides_that_are_empty_too() -> None:
-    assert split_counts(SPLIT.take([0, 1, 2]).dictionary_encode()) == {"train": 2, "validation": 0, "test": 1}
+    check = SplitCheck()
+    check.update(SPLIT.take([0, 1, 2]).dictionary_encode())
+    assert check.counts == {"train": 2, "validation": 0, "test": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 import datetime as dt
 import json
+import os
+import subprocess
+import sys
 import time
 import warnings
 from dataclasses import asdict
@@ -93,6 +96,33 @@ MET = {
 def test_what_is_as_expected_is_not_told(case):
     values, expected = MET[case]
     assert find(values, **expected) == {}
+
+
+def test_the_two_zeros_are_one_value():
+    assert find([0.0, 1.0, -0.0], unique=True) == {"a is unique": (2, [0], [0.0])}
+
+
+@pytest.mark.parametrize("width", ["float16", "float32", "float64"])
+def test_a_limit_is_the_number_that_the_column_has(width):
+    values = pa.array([0.1, 0.2]).cast(pa.type_for_alias(width), safe=False)
+    assert find(values, low=0.1, high=0.2, allowed=(0.1, 0.2)) == {}
+    assert list(find(values, low=0.1, low_included=False)) == ["a > 0.1"]
+    assert list(find(values, allowed=(0.2,))) == ["a is one of 0.2"]
+
+
+def test_a_column_without_any_value_breaks_nothing_but_that_it_must_have_one():
+    rules = {"low": 0, "high": 1, "allowed": (1,), "pattern": "x", "unique": True}
+    assert find(pa.nulls(3), **rules) == {}
+    assert find(pa.nulls(3), **rules, nullable=False) == {"a is not null": (3, [0, 1, 2], [None, None, None])}
+    expected = Expectations(unique_key=("a", "b"))
+    assert check(expected, rows({"a": pa.nulls(2), "b": [1, 1]}), rows({"a": pa.nulls(2), "b": [1, 1]})) == []
+
+
+def test_examples_can_be_kept_in_a_database_whatever_the_text():
+    key = Expectations(unique_key=("a", "b"))
+    [violation] = check(key, rows({"a": ["x\0"] * 2, "b": ["\0"] * 2}))
+    assert violation.examples[0].value == ["x␀", "␀"]
+    assert find(["\0y"], allowed=("y",)) == {"a is one of 'y'": (1, [0], ["␀y"])}
 
 
 def test_nan_is_a_missing_value():
@@ -237,6 +267,23 @@ def test_violations_and_expectations_are_json():
         "min_rows": 9,
     }
     assert Expectations().describe() == {"columns": []}
+
+
+def test_who_validates_can_still_make_times_of_a_zone():
+    code = """if True:
+        import datetime as dt
+        import pyarrow as pa
+        from modelyard.data.expectations import Expectation, Expectations
+        from modelyard.data.dataset import DatasetTables
+        from modelyard.data.validation import Validator
+        noon = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+        a = pa.table({"a": [1]})
+        with Validator(Expectations(columns=(Expectation("X.a", low=0),))) as validator:
+            validator.update(DatasetTables(X=a, y=a, split=pa.array(["train"]), extra=None))
+        print(pa.array([noon], pa.timestamp("s", "UTC"))[0].as_py().isoformat())"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYARROW_IGNORE_TIMEZONE"}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "2026-01-01T10:00:00+00:00"
 
 
 def test_validation_cannot_be_switched_off_from_outside(monkeypatch):

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from modelyard.data.distinct import DistinctValues, hash_texts, hash_words
 from modelyard.data.histogram import Histogram
 from modelyard.data.moments import Moments
+from modelyard.data.plain import ZERO_SIGN, unwrap, unwrapped_type
 from modelyard.data.row_sample import Indexes
 from modelyard.data.schema import canonical_type
 from modelyard.data.times import find_time_scale
@@ -190,11 +191,7 @@ class ColumnProfile:
 
 def _plain_type(data_type: Any) -> Any:
     """The type in which values are counted, whatever their physical form: every kind of text is one, and so on."""
-    types = pa.types
-    if isinstance(data_type, pa.BaseExtensionType):
-        return _plain_type(data_type.storage_type)
-    if types.is_dictionary(data_type) or types.is_run_end_encoded(data_type):
-        return _plain_type(data_type.value_type)
+    types, data_type = pa.types, unwrapped_type(data_type)
     if types.is_floating(data_type) or types.is_decimal(data_type):
         return pa.float64()
     if types.is_signed_integer(data_type):
@@ -225,15 +222,7 @@ def _plain(column: Any, target: Any) -> Any:
     types = pa.types
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    while True:
-        if isinstance(column.type, pa.BaseExtensionType):
-            column = column.storage
-        elif types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        elif types.is_run_end_encoded(column.type):
-            column = pc.call_function("run_end_decode", [column])
-        else:
-            break
+    column = unwrap(column)
     if column.type != target and (_is_text(target) or types.is_primitive(target)):
         if types.is_decimal(column.type) or types.is_float16(column.type):
             column = column.cast(pa.float64(), safe=False)
@@ -255,6 +244,7 @@ def _cut(values: Any) -> Any:
 def _shorten(value: Any) -> Any:
     if isinstance(value, bytes):
         value = value[: SHOWN_CHARACTERS // 2 + 1].hex()
-    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
-        return value[:SHOWN_CHARACTERS] + "…"
+    if isinstance(value, str):
+        value = value.replace("\0", ZERO_SIGN)
+        return value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "…"
     return value

@@ -27,8 +27,8 @@ def compare_columns(found: Sequence[Column], expected: Sequence[Column]) -> list
     """What keeps columns from being taken for the expected ones, each difference in words; empty if nothing does.
 
     The names and their order must be the same. A type must be the same or become the expected one without harm: an
-    integer for a double, a narrower number for a wider one, another unit of time. Whether a column holds nulls is no
-    part of its schema: a model that takes none says so itself.
+    integer for a double or for a wider float, a narrower number for a wider one of its kind, another unit of time.
+    Whether a column holds nulls is no part of its schema: a model that takes none says so itself.
     """
     types = {column["name"]: column["type"] for column in found}
     wanted = {column["name"]: column["type"] for column in expected}
@@ -64,8 +64,9 @@ def compare_frame(frame: "pd.DataFrame | pa.Table", expected: Sequence[Column]) 
             name = str(frame.columns[number])
             try:
                 values = pa.chunked_array([pa.array(frame.iloc[:, number], from_pandas=True)])
-            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-                found.append({"name": name, "type": "a mixture of types"})
+            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
+                kind = "of integers beyond 64 bits" if isinstance(error, OverflowError) else "a mixture of types"
+                found.append({"name": name, "type": kind})
                 continue
         (column,) = describe_schema(pa.Table.from_arrays([values], names=[name]))
         if "int" in wanted.get(name, "") and column["type"] in ("float32", "float64") and _whole(values):
@@ -84,14 +85,14 @@ def _fits(found: str, expected: str) -> bool:
         return False
     (kind, width), (wanted, room) = ((match[1], int(match[2])) for match in (a, b))
     if wanted == "float":
-        return kind != "float" or width <= room
+        return width <= room if kind == "float" else width < room or room == 64
     if wanted == "int":
         return width <= room if kind == "int" else kind == "uint" and width < room
     return kind == "uint" and width <= room
 
 
 def _whole(values: "pa.ChunkedArray[Any]") -> bool:
-    return bool(pc.all(pc.equal(pc.floor(values), values), min_count=0).as_py())
+    return bool(pc.all(pc.and_(pc.is_finite(values), pc.equal(pc.floor(values), values)), min_count=0).as_py())
 
 
 def _list(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """The content of a dataset: X, y, split and extra, n rows each."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,35 +43,3 @@ class DatasetTables:
             split=self.split.slice(start, num_rows),
             extra=None if self.extra is None else self.extra.slice(start, num_rows),
         )
-
-
-def join_chunks(parts: Iterable[DatasetTables]) -> DatasetTables:
-    """Rows of several parts, one after the other."""
-    every = list(parts)
-    extras = [part.extra for part in every if part.extra is not None]
-    splits = [part.split for part in every]
-    return DatasetTables(
-        X=pa.concat_tables([part.X for part in every]),
-        y=pa.concat_tables([part.y for part in every]),
-        split=pa.chunked_array(
-            [chunk for split in splits for chunk in (split.chunks if isinstance(split, pa.ChunkedArray) else [split])]
-        ),
-        extra=pa.concat_tables(extras) if extras else None,
-    )
-
-
-def cut_chunks(parts: Iterable[DatasetTables], num_rows: int) -> Iterator[DatasetTables]:
-    """The same rows in parts of ``num_rows`` each, and a last one with the rest."""
-    waiting: list[DatasetTables] = []
-    nb_waiting = 0
-    for part in parts:
-        start = 0
-        while start < part.num_rows:
-            taken = part.slice(start, num_rows - nb_waiting)
-            waiting.append(taken)
-            start, nb_waiting = start + taken.num_rows, nb_waiting + taken.num_rows
-            if nb_waiting == num_rows:
-                yield join_chunks(waiting)
-                waiting, nb_waiting = [], 0
-    if waiting:
-        yield join_chunks(waiting)

@@ -1,11 +1,13 @@
 """What differs between two datasets on record: columns, counts, statistics, and how they were made."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Protocol
 
 _MEASURES = ("mean", "std", "min", "max")  # in the column's own unit
+_ESTIMATED = 0.02  # share by which two estimates of one number of distinct values may differ
 
 
 class Described(Protocol):
@@ -42,9 +44,10 @@ class Shift:
 
     Attributes:
         statistic: ``mean``, ``std``, ``min``, ``max`` or ``quantile 0.5``, in the column's unit; ``null share``,
-            ``NaN share`` and ``infinite share``, 0 to 1; ``share of <value>``, likewise; ``distinct``, a count.
+            ``NaN share`` and ``infinite share``, 0 to 1; ``share of <value>``, likewise; ``distinct``, a count, which
+            is no shift where one is an estimate and within 2 % of the other.
         size: how much: values in the column's unit divided by the first one's std, shares as they differ, counts as a
-            share of the larger one. None where that cannot be said: the first one's std is 0 or there is none.
+            share of the larger one. None where that cannot be said: the first one's std is missing, 0 or nearly 0.
     """
 
     column: str
@@ -63,6 +66,7 @@ class Difference:
         moved: columns that stand elsewhere among those that both have.
         rows: all rows (``all``) and those of each split, where the counts differ.
         preprocessing_changed: None where an older release did not keep it.
+        profiled: both have a profile; without one no statistic is known, and none shifts.
         shifts: statistics that differ, the column with the largest shift first; what has no size comes before.
     """
 
@@ -74,6 +78,7 @@ class Difference:
     rows: tuple[Change, ...]
     parameters: tuple[Change, ...]
     preprocessing_changed: bool | None
+    profiled: bool
     shifts: tuple[Shift, ...]
 
 
@@ -97,6 +102,7 @@ def compare_datasets(first: Described, second: Described) -> Difference:
         ),
         parameters=_changes(first.parameters, second.parameters),
         preprocessing_changed=first.preprocessing_hash != second.preprocessing_hash if known else None,
+        profiled="columns" in first.profile and "columns" in second.profile,
         shifts=() if first.digest == second.digest else compare_profiles(first.profile, second.profile),
     )
 
@@ -125,7 +131,8 @@ def _compare(first: Mapping[str, Any], second: Mapping[str, Any], rows: tuple[in
     for name, before, after in pairs:
         if before != after and (before, after) != (None, None):
             numbers = isinstance(before, int | float) and isinstance(after, int | float)
-            found.append((name, before, after, abs(after - before) / std if numbers and std else None))
+            size = abs(after - before) / std if numbers and std else math.inf
+            found.append((name, before, after, size if math.isfinite(size) else None))
     for name, key in (("null share", "nulls"), ("NaN share", "nan"), ("infinite share", "infinite")):
         if first.get(key) is not None and second.get(key) is not None and all(rows):
             shares = first[key] / rows[0], second[key] / rows[1]
@@ -133,7 +140,10 @@ def _compare(first: Mapping[str, Any], second: Mapping[str, Any], rows: tuple[in
                 found.append((name, *shares, abs(shares[1] - shares[0])))
     before, after = first.get("distinct"), second.get("distinct")
     if before is not None and after is not None and before != after:
-        found.append(("distinct", before, after, abs(after - before) / max(before, after)))
+        size = abs(after - before) / max(before, after)
+        estimated = False in (first.get("distinct_exact"), second.get("distinct_exact"))
+        if not (estimated and size <= _ESTIMATED):
+            found.append(("distinct", before, after, size))
     found += _compare_top(first, second, rows)
     return [
         Shift(column=second["name"], statistic=name, first=before, second=after, size=size)

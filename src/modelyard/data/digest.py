@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modelyard.data.plain import unwrap, unwrapped_type
 from modelyard.data.schema import canonical_type, is_any_list
 from modelyard.errors import DigestRefused
 
@@ -165,11 +166,7 @@ def _update_column(node: _Node, name: str, column: Any) -> None:
 
 
 def _child_types(data_type: Any) -> list[Any]:
-    types = pa.types
-    if isinstance(data_type, pa.BaseExtensionType):
-        return _child_types(data_type.storage_type)
-    if types.is_dictionary(data_type) or types.is_run_end_encoded(data_type):
-        return _child_types(data_type.value_type)
+    types, data_type = pa.types, unwrapped_type(data_type)
     if types.is_map(data_type):
         return [pa.struct([("key", data_type.key_type), ("value", data_type.item_type)])]
     if types.is_struct(data_type):
@@ -181,17 +178,9 @@ def _child_types(data_type: Any) -> list[Any]:
 
 def _plain(array: Any) -> Any:
     """The same values without extension, dictionary, runs, views, seconds or odd widths."""
-    while True:
-        data_type, types = array.type, pa.types
-        if isinstance(data_type, pa.BaseExtensionType):
-            array = array.storage
-        elif types.is_dictionary(data_type):
-            array = array.dictionary_decode()
-        elif types.is_run_end_encoded(data_type):
-            array = pc.call_function("run_end_decode", [array])
-        else:
-            target = _plain_type(data_type)
-            return array if target == data_type else array.cast(target)
+    array = unwrap(array)
+    target = _plain_type(array.type)
+    return array if target == array.type else array.cast(target)
 
 
 def _plain_type(data_type: Any) -> Any:

@@ -65,6 +65,8 @@ class DistinctValues:
         return list(zip(self._shown, self._counts.tolist(), strict=True)) if self._is_counting else None
 
     def _count(self, values: Any) -> None:
+        if pa.types.is_floating(values.type):
+            values = pc.add(values, 0.0)  # -0.0 becomes 0.0: they are one value
         found = pc.value_counts(values)
         distinct, counts = found.field("values"), found.field("counts").to_numpy()
         hashes = self._hash(distinct)

@@ -1,7 +1,7 @@
 """Drift: how far current rows have moved from reference rows, column by column, held against limits."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,8 @@ class DriftLimits:
         ks: highest Kolmogorov-Smirnov statistic, 0 to 1.
         p_value: lowest p value of Kolmogorov-Smirnov or chi-square; None for no limit, because with many rows every
             difference, however small, has a small p value.
-        ignored: columns that are not compared, e.g. ``X.week``: those that move by their nature.
+        ignored: columns that are not compared, those that move by their nature: as the workload names them, and
+            ``X.week`` where the name alone is not enough.
     """
 
     psi: float = 0.2
@@ -139,12 +140,13 @@ def compare_rows(
         report: told the share that is done (0 to 1) and the column that is next.
 
     Raises:
-        DriftNotMeasured: a side has no rows, or no column is left to compare.
+        DriftNotMeasured: a side has no rows, no column is left to compare, or one that is ignored is nowhere.
     """
     for side, rows in (("reference", reference), ("current", current)):
         if not rows.num_rows:
             raise DriftNotMeasured(f"the {side} has no rows, so drift cannot be measured; name one that has some")
     names = [*reference.fields, *(name for name in current.fields if name not in reference.fields)]
+    limits = replace(limits, ignored=tuple(_find_column(name, names) for name in limits.ignored))
     if not all(any(name.startswith("y.") for name in rows.fields) for rows in (reference, current)):
         names = [name for name in names if name.startswith("X.")]
     if not set(names) - set(limits.ignored):
@@ -154,6 +156,19 @@ def compare_rows(
         report(number / len(names), name)
         found.append(_compare(name, reference, current, limits))
     return sorted(found, key=lambda column: _rank(column.drift, limits))
+
+
+def _find_column(name: str, columns: Sequence[str]) -> str:
+    found = [full for full in columns if name in (full, full.partition(".")[2])]
+    if not found:
+        raise DriftNotMeasured(f"the workload's limits ignore {name!r}, which is no column; there are {_list(columns)}")
+    if len(found) > 1:
+        raise DriftNotMeasured(f"the workload's limits ignore {name!r}, and that may be any of {_list(found)}")
+    return found[0]
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
 
 
 def _compare(name: str, reference: Rows, current: Rows, limits: DriftLimits) -> DriftedColumn:

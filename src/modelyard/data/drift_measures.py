@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from modelyard.data.plain import unwrap
+
 SHARE_FLOOR = 1e-4  # a bin with a smaller share counts as this much, on both sides: PSI stays finite
 DECILES = np.arange(1, 10) / 10
 NB_CATEGORIES = 50  # of the reference have a bin of their own
 _DAYS = np.timedelta64(10, "D")  # a chart of a longer time has no hours
 _NB_BARS, _NB_LABELS = 24, 12  # of a chart
 _TAIL = 0.005  # values beyond these quantiles of both sides are drawn in the outermost bars
-
-_RUN_END_DECODE: Any = pc.run_end_decode  # type: ignore[attr-defined]
 
 Doubles = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -121,7 +121,7 @@ def _measure_numbers(reference: _Numbers, current: _Numbers, data_type: Any) -> 
 
     sides = {"reference": reference, "current": current}
     findings = [f"{side.infinite:,} infinite {name} values" for name, side in sides.items() if side.infinite]
-    findings += _find_empty({name: side.finite.size for name, side in sides.items()})
+    findings += _find_empty({name: side.finite.size for name, side in sides.items()}, "finite value")
     cuts = find_cuts(reference.finite)
     psi = compute_psi(reference.count(cuts), current.count(cuts))
     missing = (reference.missing, current.missing)
@@ -186,7 +186,7 @@ def _measure_categories(reference: "pa.ChunkedArray[Any]", current: "pa.ChunkedA
         missing=missing,
         only_reference=int((counts[1] == 0).sum()),
         only_current=int(new.sum()),
-        findings=tuple(_find_empty({name: len(c) - c.null_count for name, c in columns.items()})),
+        findings=tuple(_find_empty({name: len(c) - c.null_count for name, c in columns.items()}, "value")),
         chart=_draw_categories(values, counts, (len(reference), len(current))),
     )
 
@@ -216,18 +216,15 @@ def _draw_categories(values: Any, counts: Any, num_rows: tuple[int, int]) -> Cha
     return Chart(marks=labels, reference=drawn[0].tolist(), current=drawn[1].tolist())
 
 
-def _find_empty(nb_values: dict[str, int]) -> list[str]:
+def _find_empty(nb_values: dict[str, int], what: str) -> list[str]:
     empty = [name for name, nb in nb_values.items() if not nb]
-    return [f"no value in the {' and in the '.join(empty)} rows, nulls only"] if empty else []
+    return [f"no {what} in the {' and in the '.join(empty)} rows"] if empty else []
 
 
 def _decode(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
     """Values as they are, whatever the layout; categories as large_string or large_binary."""
     types: Any = pa.types
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    elif types.is_run_end_encoded(column.type):
-        column = pa.chunked_array([_RUN_END_DECODE(chunk) for chunk in column.chunks], column.type.value_type)
+    column = unwrap(column)
     if _is_text(column.type) or types.is_boolean(column.type) or types.is_null(column.type):
         return column.cast(pa.large_string())
     return column.cast(pa.large_binary()) if _is_binary(column.type) else column

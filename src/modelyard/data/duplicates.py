@@ -35,6 +35,10 @@ class Duplicates:
     def add(self, columns: "Sequence[pa.ChunkedArray[Any]]", *, first_row: int) -> None:
         """Add rows: the key's columns, in the same types each time; ``first_row`` is the number of the first one."""
         n = len(columns[0])
+        columns = [
+            pc.add(column, 0.0) if pa.types.is_floating(column.type) else column  # -0.0 becomes 0.0: they are one value
+            for column in columns
+        ]
         rows = pa.chunked_array([pa.array(np.arange(first_row, first_row + n))])
         ones = pa.chunked_array([pa.array(np.ones(n, dtype=np.int64))])
         table = pa.table([*columns, rows, ones], names=[*self._names, _FIRST, _COUNT])

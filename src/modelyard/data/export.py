@@ -16,9 +16,9 @@ from pyarrow import csv
 
 from modelyard.data.dataset import DatasetTables
 from modelyard.data.schema import canonical_type
+from modelyard.data.times import TimeScale
 from modelyard.errors import BadInput, UnsupportedFile
 
-FORMATS = ("parquet", "csv", "arrow", "jsonl")
 BINARY_FORMATS = ("parquet", "arrow")
 # canonical types that reading the text again gives back
 _KEPT_TYPES = {"csv": ("bool", "int64", "float64", "string", "date"), "jsonl": ("bool", "int64", "float64", "string")}
@@ -49,9 +49,13 @@ def list_changed_types(schema: pa.Schema, format_name: str) -> list[str]:
 def write_rows(parts: Iterable[DatasetTables], sink: BinaryIO, *, format_name: str, names: list[str]) -> int:
     """Write the rows of a dataset, X, y, split and extra side by side; return how many.
 
-    Parquet and Arrow give back the same values and types. CSV and JSON give back the same numbers, texts and nulls, and
-    not what their text does not tell: widths of numbers, times, decimals; of CSV doubles that are all whole come back
-    as integers, and JSON has null for NaN.
+    Parquet and Arrow give back the same values and types. CSV and JSON give back the same numbers and nulls, and not
+    what their text does not tell: widths of numbers, times, decimals. Whoever reads CSV takes a column whose texts all
+    look like numbers, dates or true and false for those (007 is 7), and of JSON one of times for times; of CSV doubles
+    that are all whole come back as integers, and JSON has null for NaN.
+
+    The writers of Parquet and Arrow end their file when they are interrupted, too. Nothing of that reaches the sink, so
+    that what is cut short does not look whole.
 
     Args:
         parts: the rows, at least one part; they all have the same columns.
@@ -67,10 +71,15 @@ def write_rows(parts: Iterable[DatasetTables], sink: BinaryIO, *, format_name: s
     _check_types(first.schema, format_name)
     num_rows = 0
     try:
-        with _WRITERS[format_name](_Counted(sink), first.schema) as write:
-            for table in chain([first], tables):
-                write(table)
-                num_rows += table.num_rows
+        counted = _Counted(sink)
+        with _WRITERS[format_name](counted, first.schema) as write:
+            try:
+                for table in chain([first], tables):
+                    write(table)
+                    num_rows += table.num_rows
+            except BaseException:
+                counted.drop()
+                raise
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise UnsupportedFile(f"{format_name} cannot hold these rows: {error}; choose another --format") from None
     return num_rows
@@ -107,11 +116,16 @@ class _Counted:
     closed = False
 
     def __init__(self, sink: BinaryIO) -> None:
-        self._sink, self._size = sink, 0
+        self._sink, self._size, self._is_dropped = sink, 0, False
+
+    def drop(self) -> None:
+        """Let nothing through any more."""
+        self._is_dropped = True
 
     def write(self, data: Any) -> int:
         size = memoryview(data).nbytes
-        self._sink.write(data)
+        if not self._is_dropped:
+            self._sink.write(data)
         self._size += size
         return size
 
@@ -151,6 +165,21 @@ def _check_types(schema: pa.Schema, format_name: str) -> None:
         ]
         if wrong:
             raise UnsupportedFile(f"CSV cannot hold {', '.join(wrong)}; choose parquet, arrow or jsonl")
+    if format_name == "jsonl":
+        wrong = [
+            f"{field.name} ({field.type})"
+            for field in schema
+            if types.is_nested(field.type) and any(types.is_time(t) or types.is_duration(t) for t in _parts(field.type))
+        ]
+        if wrong:
+            raise UnsupportedFile(f"JSON cannot hold {', '.join(wrong)} in full; choose parquet or arrow")
+
+
+def _parts(data_type: Any) -> Iterator[Any]:
+    """The type, and all types within it."""
+    yield data_type
+    for index in range(data_type.num_fields):
+        yield from _parts(data_type.field(index).type)
 
 
 Write = Callable[[pa.Table], Any]
@@ -191,6 +220,11 @@ def _jsonl(sink: Any, schema: pa.Schema) -> Iterator[Write]:  # noqa: ARG001
 
 
 def _plain_values(field: "pa.Field[Any]", column: Any) -> list[Any]:
+    if pa.types.is_time(field.type):  # Python's own time has no nanoseconds
+        column = column.cast(pa.string())
+    if pa.types.is_duration(field.type):
+        scale = TimeScale("duration", field.type.unit)
+        return [None if value is None else scale.show(value) for value in column.cast(pa.int64()).to_pylist()]
     values: list[Any] = column.to_pylist()
     if pa.types.is_floating(field.type):
         return [None if value != value else value for value in values]  # JSON has no NaN
@@ -204,4 +238,5 @@ def _as_text(value: Any) -> str:
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
 
-_WRITERS = {"parquet": _parquet, "arrow": _arrow, "csv": _csv, "jsonl": _jsonl}
+_WRITERS = {"parquet": _parquet, "csv": _csv, "arrow": _arrow, "jsonl": _jsonl}
+FORMATS = tuple(_WRITERS)

@@ -1,7 +1,7 @@
 """Files of tables: opened by their content, streamed in batches, and hashed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,9 +170,15 @@ def _open_arrow(path: Path) -> Opened:
         is_file = file.read(6) == b"ARROW1"
     if not is_file:
         stream = pa.ipc.open_stream(source)
-        return stream.schema, iter(stream)
+        return stream.schema, _check(stream)
     reader = pa.ipc.open_file(source)
-    return reader.schema, (reader.get_batch(index) for index in range(reader.num_record_batches))
+    return reader.schema, _check(reader.get_batch(index) for index in range(reader.num_record_batches))
+
+
+def _check(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        batch.validate(full=True)  # wrong offsets would give what lies elsewhere in memory, or end the process
+        yield batch
 
 
 def _iterate(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

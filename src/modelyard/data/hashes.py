@@ -1,6 +1,7 @@
 """Files by content: the sha256 of a file, and of every file of a folder."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,10 @@ def md5_file(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def hash_folder(root: Path) -> tuple[HashedFile, ...]:
-    """Every file below ``root``, sorted by path."""
+def hash_folder(root: Path, *, leave_out: Collection[str] = ()) -> tuple[HashedFile, ...]:
+    """Every file below ``root`` but those left out, sorted by path."""
     return tuple(
         HashedFile(str(path.relative_to(root)), sha256_file(path), path.stat().st_size)
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and str(path.relative_to(root)) not in leave_out
     )

@@ -5,10 +5,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from modelyard.errors import RawDataMalformed
@@ -18,6 +21,12 @@ MAX_ROW_BYTES = 64 * 2**20
 
 HINT = "JSON is read as one object a line, or as one array of objects, in UTF-8."
 _BLANK = re.compile(r"[ \t\r\n]*")
+_TEXT = re.compile(rb'"(?:[^"\\]+|\\.)*"?')
+_DEEPEST = 100
+_TOO_DEEP = f"it is nested more than {_DEEPEST} deep"
+_ALL_EXACT = 2.0**53  # below it a double holds every integer
+_LONG = re.compile(rb"[0-9]{16}")
+_EXACT_JSON = json.JSONDecoder(parse_int=Decimal, strict=False)
 _ROW = re.compile(r" in row (\d+)$")
 _Others = Literal["ignore", "error", "infer"]  # what becomes of names that a schema lacks
 
@@ -72,7 +81,36 @@ def _merge(one: Any, two: Any) -> Any:
 
 def _read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for block in _read_blocks(path):
-        yield from block.parse(schema, others="error").to_batches()
+        table = block.parse(schema, others="error")
+        _check_integers(block, table)
+        yield from table.to_batches()
+
+
+def _check_integers(block: "_Block", table: pa.Table) -> None:
+    """Refuse integers that became doubles, beside fractions or beyond 64 bits, and are no longer those numbers."""
+    names = [
+        field.name
+        for field in table.schema
+        if pa.types.is_float64(field.type)
+        and pc.any(pc.greater_equal(pc.abs(table[field.name].combine_chunks()), pa.scalar(_ALL_EXACT))).as_py()
+    ]
+    rows = zip(block.lines, block.text.split(b"\n"), strict=False) if names else ()
+    for line, row in rows:
+        text = row.decode() if _LONG.search(row) else ""
+        at = _skip_blank(text, 0)
+        while at < len(text):
+            found, end = _EXACT_JSON.raw_decode(text, at)
+            for name in names:
+                value = found.get(name)
+                if isinstance(value, Decimal) and value not in (Decimal(float(value)), Decimal(repr(float(value)))):
+                    problem = f"line {line}: {name} is {value}, which a double cannot hold; write it in quotes"
+                    raise RawDataMalformed(block.path, [problem], hint=HINT)
+            at = _skip_blank(text, end)
+
+
+def _skip_blank(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at  # it matches nothing, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +151,15 @@ def _read_blocks(path: Path) -> Iterator[_Block]:
     return _read_array(path) if head.startswith(b"[") else _read_lines(path)
 
 
+def _is_too_deep(text: bytes) -> bool:
+    """Whether objects and lists stand too often in each other: a few thousand times would end the process."""
+    if len(text) <= 2 * _DEEPEST or text.count(b"{") + text.count(b"[") <= _DEEPEST:
+        return False
+    signs = np.frombuffer(_TEXT.sub(b"", text), np.uint8) | 0x20  # [ becomes {, and ] }
+    steps = (signs == ord("{")).astype(np.int8) - (signs == ord("}"))
+    return int(np.cumsum(steps, dtype=np.int64).max()) > _DEEPEST
+
+
 def _read_lines(path: Path) -> Iterator[_Block]:
     first = 1
     with path.open("rb") as file:
@@ -128,6 +175,9 @@ def _read_lines(path: Path) -> Iterator[_Block]:
             except UnicodeDecodeError as error:
                 line = first + text.count(b"\n", 0, error.start)
                 raise RawDataMalformed(path, [f"line {line}: it is not UTF-8"], hint=HINT) from None
+            for number, row in enumerate(text.split(b"\n"), start=first):
+                if _is_too_deep(row):
+                    raise RawDataMalformed(path, [f"line {number}: {_TOO_DEEP}"], hint=HINT)
             if text.strip():
                 yield _Block(path, text, range(first, first + num_lines + 1))
             first += num_lines
@@ -180,7 +230,7 @@ class _Array:
             try:
                 _, end = self._decoder.raw_decode(self._text, self._at)
             except RecursionError:
-                raise self._malformed("it is nested too deep") from None
+                raise self._malformed(_TOO_DEEP) from None
             except json.JSONDecodeError as error:
                 # perhaps it only ends further on
                 if len(self._text) - self._at < MAX_ROW_BYTES and self._read_more():
@@ -188,6 +238,8 @@ class _Array:
                 raise self._malformed(error.msg, at=error.pos) from None
             self._line, self._line_known_at = self._line_at(self._at), self._at
             found = self._text[self._at : end]
+            if _is_too_deep(found.encode()):
+                raise self._malformed(_TOO_DEEP)
             self._at = end
             return self._line, found
 
@@ -199,8 +251,7 @@ class _Array:
     def _peek(self) -> str:
         """The next character that is no blank; none at the end of the file."""
         while True:
-            found = _BLANK.match(self._text, self._at)
-            self._at = found.end() if found else self._at
+            self._at = _skip_blank(self._text, self._at)
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._read_more():

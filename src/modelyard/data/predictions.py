@@ -29,10 +29,11 @@ def digest_predictions(predictions: Any) -> str:
 def compare_predictions(then: Any, now: Any) -> PredictionDifference:
     """Compare two predictions of the same n rows: floats by their bits, NaN with NaN as equal, all else by value.
 
-    Another shape or type makes every row differ.
+    Another shape or type makes every row differ; of text the length of the longest is no other type.
     """
     old, new = _as_rows(then), _as_rows(now)
-    if old.shape != new.shape or old.dtype != new.dtype:
+    are_texts = old.dtype.kind == new.dtype.kind and old.dtype.kind in "US"
+    if old.shape != new.shape or not (old.dtype == new.dtype or are_texts):
         return PredictionDifference(rows=len(new), differing_rows=max(len(old), len(new)), largest=None)
     if old.dtype.kind == "f":
         bits = f"u{old.dtype.itemsize}"

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelyard.data.expectations import TYPE_FAMILIES, Expectation, Expectations
+from modelyard.data.plain import unwrap, unwrapped_type
 from modelyard.data.schema import canonical_type
 from modelyard.errors import InvalidExpectation
 
@@ -87,16 +88,8 @@ def find_column(name: str, schema: pa.Schema) -> str | None:
 
 def plain_column(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
     """The values in a type that can be compared, without dictionaries and the like; a NaN is null."""
-    while True:
-        data_type: Any = column.type
-        if isinstance(data_type, pa.BaseExtensionType):
-            column = column.cast(data_type.storage_type)
-        elif pa.types.is_run_end_encoded(data_type):
-            column = pc.call_function("run_end_decode", [column])
-        elif (target := _plain_type(data_type)) != data_type:
-            column = column.cast(target)
-        else:
-            break
+    column = unwrap(column)
+    column = column.cast(_plain_type(column.type))
     if pa.types.is_floating(column.type):
         missing = pc.is_nan(column)
         if pc.any(missing).as_py():
@@ -105,7 +98,7 @@ def plain_column(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
 
 
 def _bind(expected: Expectation, full_name: str, schema: pa.Schema) -> BoundColumn:
-    name, data_type = expected.column, _logical_type(schema.field(full_name).type)
+    name, data_type = expected.column, unwrapped_type(schema.field(full_name).type)
     bound = BoundColumn(name=name, full_name=full_name)
     family = _family(data_type)
     if expected.type is not None:
@@ -116,6 +109,10 @@ def _bind(expected: Expectation, full_name: str, schema: pa.Schema) -> BoundColu
             found = canonical_type(schema.field(full_name))
             bound.rules["type"] = f"{name} is of type {expected.type}, not {found}"
             return bound
+    if pa.types.is_null(data_type):  # of what has no value at all nothing else can be asked
+        if not expected.nullable:
+            bound.rules["null"] = f"{name} is not null"
+        return bound
     _bind_limits(expected, bound, data_type)
     if not expected.nullable:
         bound.rules["null"] = f"{name} is not null"
@@ -163,8 +160,8 @@ def _convert(value: Any, data_type: Any) -> Any:
     family, is_number = _family(data_type), isinstance(value, int | float) and not isinstance(value, bool)
     try:
         if family in _NUMBERS and is_number and math.isfinite(value):
-            if family == "float":
-                return float(value)
+            if family == "float":  # as the column has it: 0.1 is another number as float32
+                return pa.scalar(float(value)).cast(data_type, safe=False).as_py()
             if family == "decimal":
                 return Decimal(str(value))
             if value == int(value):
@@ -207,7 +204,8 @@ def _check_comparable(name: str, schema: pa.Schema) -> None:
     if full_name is None:
         raise InvalidExpectation([_describe_missing(name, schema)])
     data_type = schema.field(full_name).type
-    if _family(_logical_type(data_type)) == "other" and not pa.types.is_binary(_plain_type(_logical_type(data_type))):
+    plain = _plain_type(unwrapped_type(data_type))
+    if _family(plain) == "other" and not (pa.types.is_binary(plain) or pa.types.is_null(plain)):
         raise InvalidExpectation([f"values of type {data_type} cannot be unique, they cannot be compared"])
 
 
@@ -216,22 +214,9 @@ def _describe_missing(name: str, schema: pa.Schema) -> str:
     return f"{name!r} is no column of the dataset; it has {known}"
 
 
-def _logical_type(data_type: Any) -> Any:
-    """The type of the values, whatever dictionary, runs or extension they are stored in."""
-    while True:
-        if isinstance(data_type, pa.BaseExtensionType):
-            data_type = data_type.storage_type
-        elif pa.types.is_dictionary(data_type) or pa.types.is_run_end_encoded(data_type):
-            data_type = data_type.value_type
-        else:
-            return data_type
-
-
 def _plain_type(data_type: Any) -> Any:
     """What a column is cast to before it is compared."""
     types = pa.types
-    if types.is_dictionary(data_type):
-        return data_type.value_type
     if types.is_string(data_type) or types.is_string_view(data_type):
         return pa.large_string()
     if types.is_large_binary(data_type) or types.is_binary_view(data_type) or types.is_fixed_size_binary(data_type):

@@ -37,12 +37,6 @@ def dataset_table(X: pa.Table, y: pa.Table, split: Any, extra: pa.Table | None =
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
-def split_counts(split: Any) -> dict[str, int]:
-    """How many rows train, validation and test have; 0 is said too."""
-    counts = {row["values"]: row["counts"] for row in pc.value_counts(_decoded(split)).to_pylist()}
-    return {name: counts.get(name, 0) for name in SPLITS}
-
-
 def check_split(split: Any, groups: Any = None) -> None:
     """Check that a split can be trained and tested on; takes and raises what ``SplitCheck`` does."""
     check = SplitCheck()
@@ -67,10 +61,11 @@ class SplitCheck:
         Raises:
             BadInput: a value other than train, validation and test, or rows without a group.
         """
-        unknown = sorted({str(value) for value in pc.unique(_decoded(split)).to_pylist()} - set(SPLITS))
+        counts = {row["values"]: row["counts"] for row in pc.value_counts(_decoded(split)).to_pylist()}
+        unknown = sorted({str(value) for value in counts} - set(SPLITS))
         if unknown:
             raise BadInput(f"a split is one of {', '.join(SPLITS)}; found {', '.join(unknown[:5])}")
-        for name, count in split_counts(split).items():
+        for name, count in counts.items():
             self.counts[name] += count
         if groups is None:
             return

@@ -1,7 +1,8 @@
 """Whether a dataset is as its workload expects: one pass over its rows, with pandera for the values."""
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from modelyard.data.dataset import DatasetTables
 from modelyard.data.digest import BLOCK_ROWS
 from modelyard.data.duplicates import Duplicates
 from modelyard.data.expectations import Expectations
+from modelyard.data.plain import ZERO_SIGN
 from modelyard.data.rules import BoundColumn, bind_columns, find_column, plain_column
 from modelyard.errors import InvalidExpectation
 
@@ -44,6 +46,11 @@ class Violation:
     rule: str
     count: int
     examples: tuple[Example, ...] = ()
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> Self:
+        """From its fields as JSON values."""
+        return cls(**{**recorded, "examples": tuple(Example(**example) for example in recorded["examples"])})
 
     def __str__(self) -> str:
         if not self.column:
@@ -146,8 +153,7 @@ class Validator:
             tally = self._tallies["", "key"] = _Tally(", ".join(names), f"({', '.join(names)}) is unique")
             self._add_unique(tally, full_names)
         if checked:
-            import pandera.pandas as pandera  # a quarter of a second, which nobody pays who expects nothing
-
+            pandera = _import_pandera()  # a quarter of a second, which nobody pays who expects nothing
             self._schema = pandera.DataFrameSchema(
                 {
                     name: pandera.Column(
@@ -211,12 +217,24 @@ class Validator:
         self._tallies[key].add(count, [(self._num_rows + row, values[row].as_py()) for row in rows])
 
 
+def _import_pandera() -> Any:
+    """pandera, and no trace of what it sets for Spark: with it Arrow drops the offsets of Python's times."""
+    before = dict(os.environ)
+    import pandera.pandas
+
+    for name in ("PYARROW_IGNORE_TIMEZONE", "SPARK_LOCAL_IP"):
+        if name not in before:
+            os.environ.pop(name, None)
+    return pandera.pandas
+
+
 def _json_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, list):
         return [_json_value(part) for part in value]
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    text = text.replace("\0", ZERO_SIGN)
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 

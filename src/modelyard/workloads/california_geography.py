@@ -1,4 +1,4 @@
-"""Where a block group lies: its distance to five cities and to the coast, by arithmetic that is the same everywhere."""
+"""Where a block group lies: on a turned map, from five cities and from the coast, by arithmetic that never differs."""
 
 from itertools import pairwise
 from typing import Any
@@ -22,6 +22,12 @@ COAST = (
 # One degree in km on a plane that touches the globe at 37° N. Constants, because a cosine may differ in its last bit
 # from one processor to the next, and the digest of the dataset with it.
 KM_NORTH, KM_EAST = 111.0, 88.8
+
+
+def describe_places(latitude: Floats, longitude: Floats) -> dict[str, Floats]:
+    """Eight features of n points given in degrees: coordinates turned by 45° (not scaled), and distances in km."""
+    turned = {"LatPlusLong": latitude + longitude, "LatMinusLong": latitude - longitude}
+    return turned | measure_distances(latitude, longitude)
 
 
 def measure_distances(latitude: Floats, longitude: Floats) -> dict[str, Floats]:

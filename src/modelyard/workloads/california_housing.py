@@ -11,7 +11,7 @@ from pydantic import Field
 
 from modelyard.errors import DownloadFailed, RawDataMalformed
 from modelyard.workloads.california_expectations import EXPECTATIONS
-from modelyard.workloads.california_geography import measure_distances
+from modelyard.workloads.california_geography import describe_places
 from modelyard.workloads.contract import Limit, Parameters, Processed, Report, Task, Trained, WorkloadSpec
 from modelyard.workloads.fitting import fit_pipeline, narrow_report
 from modelyard.workloads.metrics import draw_regression, regression_metrics, score_regression
@@ -87,13 +87,11 @@ TUNED = {  # chosen by the RMSE of the validation rows among 50 settings; the te
 spec = WorkloadSpec(
     name="california_housing",
     title="Median house value of a block group in California, 1990 census",
-    task=Task.REGRESSION,
-    metrics=regression_metrics(unit=UNIT),
+    task=Task.REGRESSION, metrics=regression_metrics(unit=UNIT),
     baselines=("mean", "linear"), processing=HousingProcessing, expectations=EXPECTATIONS,
     model_types={"hist_gradient_boosting": HistGradientBoosting, "ridge": Ridge, "random_forest": RandomForest},
     configs={"tuned": ("hist_gradient_boosting", TUNED)},
-    raw_files=("cal_housing.data", "housing.csv", "california_housing.csv"),
-    targets=(TARGET,),
+    raw_files=("cal_housing.data", "housing.csv", "california_housing.csv"), targets=(TARGET,),
     gate=(Limit("rmse", "<=", 0.70), Limit("r2", ">=", 0.60), Limit("rmse", "<=", 0.95, of="linear")),
     mlflow_experiment="california_housing_price", artifacts=("plots/residuals.png", "plots/predicted_vs_true.png"),
 )  # fmt: skip
@@ -179,8 +177,9 @@ def process(raw: pa.Table, /, *, parameters: HousingProcessing) -> Processed:
     n = len(columns[TARGET])
     n_test, n_validation = math.ceil(n * parameters.test_share), round(n * parameters.validation_share)
     if min(n_test, n_validation, n - n_test - n_validation) < 2:
-        problem = f"{n} of {raw.num_rows} rows are left ({notes['rows_dropped_households_0']} have 0 households)"
-        raise RawDataMalformed("raw data", [f"{problem}, too few for training, validation and test rows"])
+        left = f"{n} of {raw.num_rows} rows are left ({notes['rows_dropped_households_0']} have 0 households)"
+        least = max(math.floor(1 / parameters.test_share) + 1, math.ceil(1.5 / parameters.validation_share))
+        raise RawDataMalformed("raw data", [f"{left}, and training, validation and test rows take {least} or more"])
     rest, test = train_test_split(np.arange(n), test_size=parameters.test_share, random_state=parameters.seed)
     _, validation = train_test_split(rest, test_size=n_validation, random_state=parameters.seed)
     split = np.full(n, "train", dtype=object)
@@ -238,11 +237,11 @@ def evaluate(rows: "pd.DataFrame", predictions: Array, /, *, parameters: Housing
 
 def baselines(dataset: Processed, /, *, parameters: HousingParameters) -> dict[str, dict[str, float]]:
     """Metrics on the test rows of the mean and of a linear regression on the same features, fitted on all others."""
-    from sklearn.linear_model import LinearRegression
-    from sklearn.pipeline import make_pipeline
+    from sklearn import linear_model, pipeline
 
     names, test, others = dataset.X.column_names, dataset.load_rows("test"), dataset.load_rows("train", "validation")
-    linear = make_pipeline(_make_preprocessing(names), LinearRegression()).fit(others[names], others[TARGET])
+    linear = pipeline.make_pipeline(_make_preprocessing(names), linear_model.LinearRegression())
+    linear.fit(others[names], others[TARGET])
     answers = {"mean": np.full(len(test), others[TARGET].mean()), "linear": linear.predict(test[names])}
     return {name: evaluate(test, answer, parameters=parameters) for name, answer in answers.items()}
 
@@ -264,13 +263,11 @@ def _form_features(raw: dict[str, Array]) -> dict[str, Array]:
 
 
 def _engineer_features(basic: dict[str, Array]) -> dict[str, Array]:
-    """Ten more features, each from its own row: ratios, coordinates turned by 45°, distances in km."""
+    """Ten more features, each from its own row: ratios, and where it lies."""
     return {
         "BedrmsPerRoom": basic["AveBedrms"] / basic["AveRooms"],
         "OccupPerRoom": basic["AveOccup"] / basic["AveRooms"],
-        "LatPlusLong": basic["Latitude"] + basic["Longitude"],
-        "LatMinusLong": basic["Latitude"] - basic["Longitude"],
-        **measure_distances(basic["Latitude"], basic["Longitude"]),
+        **describe_places(basic["Latitude"], basic["Longitude"]),
     }
 
 
@@ -286,9 +283,8 @@ def _report_stages(model: Any, rows: "pd.DataFrame", names: list[str], report: R
 def _make_preprocessing(names: list[str]) -> Any:
     from sklearn import compose, impute
 
-    return compose.ColumnTransformer(
-        [("impute", impute.SimpleImputer(strategy="median", keep_empty_features=True), names)]
-    )
+    imputer = impute.SimpleImputer(strategy="median", keep_empty_features=True)
+    return compose.ColumnTransformer([("impute", imputer, names)])
 
 
 def _make_model(dataset: Processed, parameters: HousingParameters) -> Any:

@@ -4,7 +4,7 @@ The platform calls them in this order: ``download`` or ``sample`` (if no raw dat
 ``process``, ``train`` and ``baselines``; later, maybe on another machine, ``evaluate``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -229,10 +229,6 @@ class Workload(Protocol):
             RawDataMalformed: no row is left.
         """
 
-    # A workload whose raw data may be larger than memory also has
-    # ``process_batches(files, /, *, parameters) -> Iterator[Processed]``: the rows in parts of the same columns, which
-    # the platform then asks for instead of ``load_raw`` and ``process``.
-
     def train(self, dataset: Processed, /, *, parameters: Any, report: Report) -> Trained:
         """Fit one model; test rows are used for ``test_`` metrics and figures only."""
 
@@ -247,3 +243,10 @@ class Workload(Protocol):
 
     def baselines(self, dataset: Processed, /, *, parameters: Any) -> dict[str, dict[str, float]]:
         """Metrics of naive answers on the test rows: baseline name → the metrics of ``spec``."""
+
+
+class StreamingWorkload(Workload, Protocol):
+    """A workload whose raw data may be larger than memory: it is not asked for ``load_raw`` and ``process``."""
+
+    def process_batches(self, files: Sequence[Path], /, *, parameters: Any) -> Iterator[Processed]:
+        """Read raw files into rows in parts of the same columns; takes and raises what the other two do."""

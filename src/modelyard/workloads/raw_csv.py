@@ -8,12 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from modelyard.data.files import READABLE_SUFFIXES, read_table
 from modelyard.errors import RawDataMalformed, RawDataNotFound
 
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # in the name of a folder
 _TABLES = tuple(suffix for suffix in READABLE_SUFFIXES if suffix not in (".csv", ".tsv"))
 
 
@@ -57,7 +60,8 @@ def load_raw_files(files: Sequence[Path], /, *, layouts: Sequence[Sequence[Colum
     """Read files that all have the same one of the layouts, their rows one after the other.
 
     A file that is called .parquet, .arrow, .feather, .jsonl etc. must have a column of numbers for each of the layout,
-    where null is a blank; any other is read as CSV. Takes otherwise and raises what ``load_raw_csv`` does.
+    where null is a blank; a column may also stand in the names of its folders, as ``age=1/…``. Any other file is read
+    as CSV, and .tsv with tabs. Takes otherwise and raises what ``load_raw_csv`` does.
     """
     if not files:
         raise RawDataMalformed("raw data", ["no file was given"])
@@ -73,7 +77,7 @@ def load_raw_files(files: Sequence[Path], /, *, layouts: Sequence[Sequence[Colum
 
 
 def load_raw_csv(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: str) -> pa.Table:
-    """Read a comma-separated UTF-8 file that has one of the layouts.
+    """Read a comma-separated UTF-8 file that has one of the layouts; one that is called .tsv has tabs.
 
     Args:
         path: the file; rows without any cell are skipped.
@@ -118,7 +122,7 @@ def load_raw_csv(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: 
 def _load_table(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: str) -> pa.Table:
     """The same from a file of typed columns."""
     hint = _describe_layouts(layouts)
-    table = read_table(path)
+    table = _add_keys(read_table(path), path, {unused, *(column.name for layout in layouts for column in layout)})
     layout = _choose_layout(table.column_names, layouts)
     problems = _check_names(table.column_names, layout, unused)
     if not table.num_rows:
@@ -129,7 +133,7 @@ def _load_table(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: s
         if field.name == unused:
             values[unused] = [None if value is None else str(value) for value in column.to_pylist()]
         elif field.name in layout:
-            if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+            if not any(fits(field.type) for fits in _NUMBERS):
                 problems.append(f"{field.name} is {field.type} and must be numbers")
                 continue
             checked = [layout[field.name].check(value) for value in column.cast(pa.float64(), safe=False).to_pylist()]
@@ -141,6 +145,19 @@ def _load_table(path: Path, /, *, layouts: Sequence[Sequence[Column]], unused: s
     if problems:
         raise RawDataMalformed(path, problems, hint=hint)
     return _as_table(values, layout, unused)
+
+
+def _add_keys(table: pa.Table, path: Path, known: set[str]) -> pa.Table:
+    """A table and the columns that stand in the names of its folders, of those that are known."""
+    for folder in path.parents:
+        name, equals, text = map(unquote, folder.name.partition("="))
+        if not equals:
+            break
+        if name in known and name not in table.column_names:
+            number = parse_number(text)
+            value: Any = None if text == _NO_VALUE else text if number is None else number
+            table = table.append_column(name, pa.array([value] * table.num_rows))
+    return table
 
 
 def _choose_layout(names: Sequence[str], layouts: Sequence[Sequence[Column]]) -> dict[str, Column]:
@@ -189,7 +206,8 @@ def _read_rows(path: Path, hint: str) -> list[tuple[int, list[str]]]:
     """Line number and cells of every row, at least one."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         numbered = [(rows.line_num, cells) for cells in rows if cells]
     except FileNotFoundError:
         raise RawDataNotFound(path) from None

@@ -1,0 +1,44 @@
+"""What the command line prints obeys nobody but us: names out of data are shown, and do nothing to a terminal."""
+
+import io
+import sys
+
+import pytest
+from rich.table import Table
+
+from modelyard.cli.output import StepProgress, make_console, one_line
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def console(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    return make_console(json=False)
+
+
+def test_a_name_cannot_colour_a_line_or_a_cell(console):
+    table = Table("column")
+    table.add_row("cell\x1b]0;title\x07")
+    console.print("name\x1b[31mred", style="bold")
+    console.print(table)
+    printed = console.file.getvalue()
+    assert "name [31mred" in printed and "cell ]0;title" in printed
+    assert "\x1b[31m" not in printed and "\x1b]" not in printed
+    assert "\x1b[1m" in printed, "our own colours stay"
+
+
+def test_progress_shows_any_name_as_it_is(console):
+    with StepProgress(console).shown() as progress:
+        progress("drift", 0.5, "comparing X.[/red]\x1b[31m")
+    assert "comparing X.[/red] [31m" in console.file.getvalue()
+
+
+def test_one_line_is_one():
+    assert one_line("a\nb\r\x1bc") == "a b  c"

@@ -47,6 +47,7 @@ def look(page: Any, url: str, *texts: str) -> None:
         else:
             return
         page.screenshot(path=provide_pictures() / f"failed-{attempt}.png")
+        page.goto("about:blank")  # else an address that differs behind its # only is not loaded again
     raise AssertionError(f"{text!r} is not on {url}: {PICTURES}/failed-{ATTEMPTS - 1}.png shows what is")
 
 

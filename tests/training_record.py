@@ -105,11 +105,14 @@ class TrainingRecord:
         run = client.get_run(outcome["training"]["run_id"])
         assert run.data.tags["stage"] == "training"
         assert run.data.tags["policy_id"] == "california_housing_policy"
-        assert run.data.tags["data_source"] == "file_path"
+        assert (run.data.tags["data_source"], run.data.tags["raw_source"]) == ("file_path", "file_path")
+        assert "dataset_fallback" not in run.data.tags, "a file was named"
         assert len(run.data.tags["dvc_md5"]) == 32
         assert run.data.params["max_iter"] == "100"
         assert run.data.params["model_class"] == "sklearn.ensemble.HistGradientBoostingRegressor"
-        assert run.data.params["dataset_digest"] == outcome["dataset"]["digest"]
+        told = {name: run.data.params[f"dataset_{name}"] for name in ("name", "version", "digest")}
+        assert told == {name: outcome["dataset"][name] for name in told}
+        assert (run.data.params["used_mlflow_dataset"], run.data.params["data_source"]) == ("False", "file_path")
         for split in ("train", "validation", "test"):
             assert run.data.metrics[f"{split}_rmse"] > 0
         assert run.data.metrics["baseline_mean_rmse"] > run.data.metrics["test_rmse"]

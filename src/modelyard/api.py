@@ -3,35 +3,34 @@
     with modelyard.connect() as session:
         frame, dataset = modelyard.log_dataset(session, frame, name="houses", targets=["price"], split="split")
         tables, dataset = modelyard.load_dataset(session, "houses@1.0.0")
+        pipeline = modelyard.load_pipeline(session, dataset)
+        outcome = modelyard.train(session, "california_housing", parameters={"seed": 7})
+        model = modelyard.load_model(session, "california_housing_model/3")
 
 The stack must run. ``connect`` works as the trainer, so this needs the trainer's rights: on the embedded stack those of
 whoever started it, in Compose a container with the trainer's secrets.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from modelyard.errors import BadInput, DatasetRefused, StackNotRunning
+from modelyard.errors import DatasetRefused, StackNotRunning
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
     from modelyard.data.dataset import DatasetTables
+    from modelyard.pipeline.models import VerifiedModel
+    from modelyard.pipeline.provided import Rows
     from modelyard.pipeline.session import Report, Session
     from modelyard.store.datasets import Dataset
-    from modelyard.workloads.contract import Expectations, Processed
-
-    Rows = pd.DataFrame | pa.Table | Path | Iterable[pa.Table | pa.RecordBatch]
+    from modelyard.workloads.contract import Expectations
 
 Data = TypeVar("Data", bound="Rows")
 
 
 @contextmanager
 def connect(role: Literal["trainer", "evaluator", "person"] = "trainer") -> "Iterator[Session]":
-    """A session on the stack that runs; ``person`` may read only.
+    """A session on the stack that runs; ``person`` may read, and train where the person may queue jobs.
 
     Raises:
         StackNotRunning: none runs.
@@ -76,10 +75,12 @@ def log_dataset(
 ) -> "tuple[Data, Dataset]":
     """Log rows as a dataset; the same content with the same pipeline is never logged twice.
 
+    An MLflow run that is active here has it as an input with context ``training``.
+
     Args:
         session: as the trainer.
-        data: n rows: a frame, a table, a file or folder that is read here, or tables one after the other, which stream
-            through in memory that does not grow with them.
+        data: n rows: a frame (NaN is a missing value), a table, a path of a file or folder that is read here, or tables
+            one after the other. What comes in parts streams through, in memory that does not grow with it.
         name: the dataset's name; ``{num_rows}`` in it stands for n.
         targets: columns that are y.
         split: column of strings out of train, validation and test.
@@ -99,14 +100,15 @@ def log_dataset(
     Raises:
         BadInput: a column is not there, or is named twice; no rows; a split that cannot be trained and tested on.
         DataInvalid: rows break an expectation; nothing was logged.
-        RecordConflict: the version is another dataset's, or this content has another version.
+        VersionRefused: the version is another dataset's, or this content has another version.
     """
     from modelyard.pipeline import process
     from modelyard.pipeline.dataset_request import DatasetRequest
+    from modelyard.pipeline.provided import cut_rows
     from modelyard.store.catalogue import resolve_dataset
     from modelyard.workloads.contract import Expectations
 
-    rows = _cut_columns(data, targets=targets, split=split, extra=extra, preprocessing=preprocessing, notes=notes or {})
+    rows = cut_rows(data, targets=targets, split=split, extra=extra, preprocessing=preprocessing, notes=notes)
     request = DatasetRequest(
         name=name,
         workload=workload or name,
@@ -121,6 +123,7 @@ def log_dataset(
         with_profile=profile,
     )
     dataset, _ = process.log_dataset(session, request, rows, attempt=None, report=report or _say_nothing)
+    _show_in_active_run(session, dataset)
     return data, dataset
 
 
@@ -139,9 +142,54 @@ def load_dataset(
         RecordLost: it was deleted, or MLflow has lost it.
     """
     from modelyard.pipeline.datasets import load_recorded
+
+    found = _choose(session, dataset, run_id)
+    return load_recorded(session, found), found
+
+
+def load_pipeline(
+    session: "Session", dataset: "Dataset | str | None" = None, *, run_id: str | None = None, sha256: str | None = None
+) -> Any:
+    """The unfitted preprocessing of a dataset, verified before it is opened; None if it has none.
+
+    The dataset is found as by ``load_dataset``. A run of an earlier release, which has no dataset on record and stored
+    its pipeline as a model, is named by ``run_id`` and read with a warning; where that is a pickle, only with its
+    ``sha256``.
+
+    Raises:
+        DatasetRefused: none is named, or the run has no pipeline.
+        UnknownName: no dataset is called so.
+        ContentMismatch: it is not what was recorded, or not what ``sha256`` says; nothing of it was opened.
+        RecordLost: the dataset was deleted.
+        UntrustedModel: nothing vouches for what a run of an earlier release has stored.
+    """
+    from modelyard.pipeline import training_data
+    from modelyard.store.catalogue import find_by_run
+
+    old = run_id if dataset is None and run_id and not find_by_run(session.records, mlflow_run_id=run_id) else None
+    return training_data.load_pipeline(session, old or _choose(session, dataset, run_id), sha256=sha256)
+
+
+def load_model(session: "Session", model: str) -> "VerifiedModel":
+    """The model version ``NAME/VERSION``, verified, which refuses input without the columns of its dataset.
+
+    Raises:
+        UnknownName: there is no such version on record.
+        ContentMismatch: a file is missing or not what was recorded.
+        UntrustedModel: the file holds types outside our allow-list.
+    """
+    from modelyard.pipeline.models import load_model_version
+
+    return load_model_version(session, model)
+
+
+def _choose(session: "Session", dataset: "Dataset | str | None", run_id: str | None) -> "Dataset":
+    """The first of: that of the active run, the one that is named, that of the run that is named."""
+    from modelyard.pipeline.selection import find_active_run, find_logged
     from modelyard.store.catalogue import find_by_run, resolve_dataset
 
-    found = _find_active(session)
+    active = find_active_run(session.mlflow)
+    found = find_logged(session.records, active) if active else None
     if found is None and dataset is not None:
         found = resolve_dataset(session.records, dataset) if isinstance(dataset, str) else dataset
     if found is None and run_id is not None:
@@ -150,59 +198,20 @@ def load_dataset(
             raise DatasetRefused(f"run {run_id} has logged no dataset; modelyard datasets list has those on record")
     if found is None:
         raise DatasetRefused("no dataset is named; give NAME, NAME@VERSION, a digest or run_id")
-    return load_recorded(session, found), found
+    return found
 
 
-def _find_active(session: "Session") -> "Dataset | None":
-    import mlflow
+def _show_in_active_run(session: "Session", dataset: "Dataset") -> None:
+    """Show a dataset as an input of the MLflow run that is active here, and record that it uses it."""
+    from modelyard.pipeline.datasets import use_dataset
+    from modelyard.pipeline.selection import find_active_run
+    from modelyard.tracking.runs import ActiveRun
 
-    from modelyard.pipeline.selection import find_logged
-
-    active = mlflow.active_run()
-    return find_logged(session.records, session.mlflow, active.info.run_id) if active else None
-
-
-def _cut_columns(
-    data: "Rows",
-    *,
-    targets: Sequence[str],
-    split: str,
-    extra: Sequence[str],
-    preprocessing: Any,
-    notes: Mapping[str, Any],
-) -> "Iterator[Processed]":
-    from modelyard.workloads.contract import Processed
-
-    named = [*targets, split, *extra]
-    if len({*named}) < len(named):
-        raise BadInput(f"a column is target, split or extra, and only one of them; named are {', '.join(named)}")
-    for table in _open_tables(data):
-        missing = [name for name in named if name not in table.column_names]
-        if missing:
-            raise BadInput(f"there is no column {', '.join(missing)}; there are {', '.join(table.column_names)}")
-        yield Processed(
-            X=table.drop_columns(named),
-            y=table.select(list(targets)),
-            split=table.column(split).combine_chunks(),
-            extra=table.select(list(extra)) if extra else None,
-            preprocessing=preprocessing,
-            notes=notes,
-        )
-
-
-def _open_tables(data: "Rows") -> "Iterator[pa.Table]":
-    import pandas as pd
-    import pyarrow as pa
-
-    from modelyard.data.files import open_batches
-
-    if isinstance(data, pd.DataFrame):
-        yield pa.Table.from_pandas(data, preserve_index=False)
-    elif isinstance(data, pa.Table):
-        yield data
-    else:
-        for part in open_batches(data)[1] if isinstance(data, Path) else data:
-            yield part if isinstance(part, pa.Table) else pa.Table.from_batches([part])
+    run = find_active_run(session.mlflow)
+    if run is None:
+        return
+    active = ActiveRun(session.mlflow, run.info.run_id, run.info.experiment_id)
+    use_dataset(session, None, active, dataset, run_type="training", context="training")
 
 
 def _say_nothing(step: str, share: float | None, message: str, /) -> None:

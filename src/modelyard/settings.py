@@ -92,6 +92,11 @@ def keep_stack_reason(why: str) -> None:
     os.environ["MODELYARD_STACK_WHY"] = why
 
 
+def find_current_run() -> str | None:
+    """The MLflow run that this command is part of, as ``mlflow run`` says it."""
+    return os.environ.get("MLFLOW_RUN_ID") or None
+
+
 def name_program() -> str:
     """How the command line is called where its user is: in a container that is the launcher."""
     return os.environ.get("MODELYARD_PROGRAM") or sys.argv[0]

@@ -57,6 +57,7 @@ def check_workload(workload: Workload, *, folder: Path) -> None:
             workload, model_type=model_type, values=TINY[workload.spec.name].get(model_type, {})
         )
         dataset = check_process(workload, files, parameters)
+        check_bare_processing(workload, files, parameters, dataset)
         baselines = workload.baselines(dataset, parameters=parameters)
         assert tuple(baselines) == workload.spec.baselines
         for scores in baselines.values():
@@ -78,9 +79,12 @@ def check_spec(workload: Workload) -> None:
         assert limit.metric in metrics
         assert limit.of is None or limit.of in spec.baselines
         assert math.isfinite(limit.value)
-    for cls in spec.model_types.values():
-        assert issubclass(cls, Parameters)
+    assert issubclass(spec.processing, Parameters)
+    for cls in (spec.processing, *spec.model_types.values()):
+        assert issubclass(cls, spec.processing), "what processing takes, every model type takes"
         cls()  # every parameter has a default
+        for name, known in spec.processing.model_fields.items():
+            assert cls.model_fields[name].default == known.default, "one default, whatever is trained"
     for model_type, values in spec.configs.values():
         build_parameters(workload, model_type=model_type, values=values)
 
@@ -144,6 +148,15 @@ def check_process(workload: Workload, files: list[Path], parameters: Parameters)
     return dataset
 
 
+def check_bare_processing(workload: Workload, files: list[Path], parameters: Parameters, dataset: Processed) -> None:
+    """``process`` knows no model: with the parameters of processing alone the dataset is the same."""
+    cls = workload.spec.processing
+    bare = cls.model_validate(parameters.model_dump(include={*cls.model_fields}))
+    raw = workload.load_raw(files, parameters=bare)
+    again = workload.process(raw, parameters=bare)
+    assert as_tables(again).digest() == as_tables(dataset).digest()
+
+
 def check_expected_columns(workload: Workload, files: list[Path]) -> None:
     """Each column that is expected is there under some shipped parameters, so that no misspelt one waits for ever."""
     names: set[str] = set()
@@ -151,7 +164,7 @@ def check_expected_columns(workload: Workload, files: list[Path]) -> None:
     for model_type, values in settings:
         _, parameters = build_parameters(workload, model_type=model_type, values=values)
         dataset = check_process(workload, files, parameters)
-        content = DatasetTables(X=dataset.X, y=dataset.y, split=dataset.split, extra=dataset.extra).table()
+        content = as_tables(dataset).table()
         names |= {name for full in content.column_names for name in (full, full.partition(".")[2])}
     expectations = workload.spec.expectations
     assert {expected.column for expected in expectations.columns} | {*expectations.unique_key} <= names
@@ -161,8 +174,12 @@ def check_expectations(workload: Workload, dataset: Processed) -> None:
     """They can be recorded and checked, and the workload's own sample meets them."""
     json.dumps(workload.spec.expectations.describe(), allow_nan=False)
     validator = Validator(workload.spec.expectations)
-    validator.update(DatasetTables(X=dataset.X, y=dataset.y, split=dataset.split, extra=dataset.extra))
+    validator.update(as_tables(dataset))
     assert validator.result() == []
+
+
+def as_tables(dataset: Processed) -> DatasetTables:
+    return DatasetTables(X=dataset.X, y=dataset.y, split=dataset.split, extra=dataset.extra)
 
 
 def check_train(workload: Workload, dataset: Processed, parameters: Parameters) -> Trained:

@@ -165,6 +165,24 @@ def test_every_command_is_documented():
     assert {name for name in list_commands() if f"modelyard {name}" not in text} == set()
 
 
+def list_flags() -> set[tuple[str, str]]:
+    """Every option of every command that people call: ``("drift", "--reference")``, …"""
+    found, waiting = set(), [("", typer.main.get_command(app))]
+    while waiting:
+        name, command = waiting.pop()
+        waiting += [(f"{name} {sub}".strip(), inner) for sub, inner in getattr(command, "commands", {}).items()]
+        if name and not command.hidden:
+            found |= {(name, flag) for option in command.params for flag in option.opts if flag.startswith("--")}
+    return found
+
+
+def test_every_flag_of_a_command_is_told():
+    text = "\n".join(page.read_text() for page in PAGES)
+    flags = list_flags()
+    assert ("drift", "--reference") in flags
+    assert {(name, flag) for name, flag in flags if not re.search(rf"{flag}\b", text)} == set()
+
+
 def test_every_service_and_volume_is_told():
     compose = (ROOT / "docker-compose.yml").read_text()
     page = (ROOT / "docs/stack.md").read_text()

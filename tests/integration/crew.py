@@ -173,8 +173,8 @@ class Crew:
     def raw(self) -> RawData:
         """The sample, in the raw store."""
         request = build_request(WORKLOAD)
-        checked = check_data(request, data=self.sample, data_dir=self.folder, folder=self.folder, report=lambda _: None)
-        return store_raw(checked.hashed, raw_uri=self.stack.raw_uri)
+        hashed = check_data(request, data=self.sample, data_dir=self.folder, folder=self.folder, report=lambda _: None)
+        return store_raw(hashed, raw_uri=self.stack.raw_uri)
 
     def submit(self, seed: int, *faults: Fault, delay_s: float = 0) -> UUID:
         """Queue a training of the sample; another seed is another request."""

@@ -33,6 +33,12 @@ NAMES = {
     "absent data": (["california_housing", "--data", "/absent/file.csv"], "/absent/file.csv"),
     "an unknown option": (["california_housing", "--dat", "x"], "--dat"),
     "a run name of blanks": (["california_housing", "--run-name", " "], "run name"),
+    "broken rows of a dataset": (["california_housing", "--dataset", "x", "--allow-invalid"], "leave it out"),
+    "broken rows of a run's dataset": (
+        ["california_housing", "--use-dataset-from-run", "x", "--allow-invalid"],
+        "leave it out",
+    ),
+    "no file, and a file": (["california_housing", "--data", "x", "--strict"], "give one of them"),
 }
 
 

@@ -1,11 +1,15 @@
 """The commands of the catalogue on a running stack: what they print, what programs get, how they exit."""
 
 import json
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from mlflow import MlflowClient
 
+from modelyard.errors import RecordNotFound
+from modelyard.pipeline.session import open_session
+from modelyard.pipeline.verification import verify_datasets
 from modelyard.store import datasets as store
 from modelyard.store.connections import connect
 from modelyard.workloads.registry import get_workload
@@ -58,7 +62,8 @@ def test_the_list_shows_the_newest_first_and_what_uses_it(run, trained, other):
     printed = run("datasets", "list", "--name", other["name"]).printed
     assert f"{other['num_rows']:,}" in printed
     assert other["digest"][:12] in printed
-    assert "and older ones" in run("datasets", "list", "--limit", "1").printed
+    more = run("datasets", "list", "--limit", "1", "--workload", "california_housing", "--name", other["name"]).printed
+    assert f"datasets list --workload california_housing --name {other['name']} --limit 10\n" in more
     assert read(run("datasets", "list", "--workload", "nothing", "--json")) == []
 
 
@@ -181,3 +186,40 @@ def test_a_row_of_an_older_release_prints_as_well(run, stack, trained):
     assert "older 1.0.0" in run("lineage", "older").printed
     lost = run("datasets", "verify", "older")
     assert (lost.code, "LOST" in lost.printed) == (1, True)
+
+
+def test_names_out_of_data_do_not_colour_a_terminal_nor_end_a_line(run, stack, trained):
+    odd = """
+        INSERT INTO exp.datasets (name, version, workload, digest, raw_digest, raw_files, location, mlflow_run_id,
+            num_rows, num_elements, schema, profile, split_counts, parameters, data_source)
+        SELECT 'odd', '1.0.0', workload, %s, raw_digest, raw_files, location, 'odd', num_rows, num_elements, %s,
+            '{"num_rows": 3}', split_counts, parameters, 'sample'
+        FROM exp.datasets WHERE dataset_id = %s
+    """
+    schema = json.dumps([{"name": "X.\x1b[31mred\nverdict  PASSED", "type": "float64", "nullable": True}])
+    with psycopg.connect(stack.dsn("trainer")) as connection:
+        connection.execute(odd, ["d" * 64, schema, trained["dataset"]["dataset_id"]])
+    for words in (("show", "odd"), ("diff", "odd", name(trained["dataset"]))):
+        ended = run("datasets", *words)
+        assert ended.code == 0, ended.printed
+        assert "X. [31mred verdict  PASSED" in ended.printed and "\x1b" not in ended.printed
+    assert "statistics not known: one of them was logged without a profile" in ended.printed
+
+
+def test_each_dataset_is_looked_at_when_its_turn_comes(stack, trained):
+    """So that thousands of them need neither their profiles in memory nor a question each beforehand."""
+    good = UUID(trained["dataset"]["dataset_id"])
+    with open_session(
+        tracking_uri=stack.tracking_uri,
+        ui_url=stack.ui_url,
+        raw_uri=stack.raw_uri,
+        dsn=stack.dsn(stack.person),
+        application_name="test",
+        user=stack.person,
+    ) as session:
+        shares = []
+        found = verify_datasets(session, [good, uuid4()], report=lambda step, share, message: shares.append(share))
+        assert next(found).state == "ok"
+        assert shares[-1] == 0.5
+        with pytest.raises(RecordNotFound):
+            next(found)

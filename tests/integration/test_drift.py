@@ -9,6 +9,11 @@ import pytest
 from mlflow import MlflowClient
 from psycopg.rows import dict_row
 
+from modelyard.pipeline.code_version import find_code_version
+from modelyard.pipeline.drift import measure_drift
+from modelyard.pipeline.drift_request import DriftRequest
+from modelyard.pipeline.session import open_session
+from modelyard.store.catalogue import resolve_dataset
 from modelyard.workloads.registry import get_workload
 from tests.integration.test_bad_input import refuse  # noqa: F401
 from tests.integration.trainings import environment_of, run_command, workers_asleep
@@ -129,6 +134,42 @@ def test_a_dataset_has_not_drifted_from_itself(modelyard, dataset, client, rows)
     assert client.get_run(result["run_id"]).info.status == "FINISHED"
 
 
+def test_drift_is_measured_from_python_without_a_job(stack, dataset, rows, client):
+    with open_session(
+        tracking_uri=stack.tracking_uri,
+        ui_url=stack.ui_url,
+        raw_uri=stack.raw_uri,
+        dsn=stack.dsn("evaluator"),
+        application_name="test",
+        user="ana",
+    ) as session:
+        logged = resolve_dataset(session.records, dataset["digest"])
+        workload = get_workload(NAME)
+        request = DriftRequest(workload=workload, code=find_code_version(workload), reference=logged, current=logged)
+        found = [measure_drift(session, request, attempt=None, report=lambda *_: None) for _ in range(2)]
+    assert [one.drifted for one in found] == [False, False]
+    reports = rows("SELECT * FROM exp.drift_reports WHERE job_id IS NULL AND dataset_id = %s", logged.dataset_id)
+    assert {str(row["drift_report_id"]) for row in reports} == {one.drift_report_id for one in found}
+    assert len(reports) == 2, "without a job each call is a report of its own"
+    assert {client.get_run(one.run_id).info.status for one in found} == {"FINISHED"}
+
+
+def test_what_cannot_be_computed_is_drift_and_no_failure_is_a_verdict(modelyard, dataset, raw_file, tmp_path):
+    lines = raw_file.read_text().splitlines()
+    places = lines[0].split(",").index("total_bedrooms")
+
+    def blank(line):
+        return ",".join("" if place == places else cell for place, cell in enumerate(line.split(",")))
+
+    path = tmp_path / "no bedrooms.csv"
+    path.write_text("\n".join([lines[0], *map(blank, lines[1:])]) + "\n")
+    ended = modelyard("drift", NAME, "--data", str(path), "--reference", dataset["digest"], "--json")
+    assert ended.code == 3, ended.printed
+    [column] = [one for one in ended.outcome["drift"]["columns"] if one["reasons"]]
+    assert column["name"] == "X.AveBedrms" and "no finite value in the current rows" in column["reasons"][0]
+    assert column["statistic"] is None and ended.outcome["drift"]["columns"][0] == column
+
+
 def test_current_data_is_processed_as_the_reference_was(modelyard, raw_file, richer_file, client):
     made = modelyard("process", NAME, "--data", str(raw_file), "--set", "features=engineered", "--json")
     reference = made.outcome["dataset"]["digest"]
@@ -191,6 +232,8 @@ def made_again(folder, point):
         (["--data", "x.csv", "--dataset", "y"], "either raw data with --data, or --dataset NAME"),
         (["--dataset", "y", "--set", "features=basic"], "with --dataset nothing is"),
         (["--data", "/absent/new.csv"], "/absent/new.csv"),
+        (["--data", ""], "--data is empty"),
+        (["--data", "x.csv", "--set", "max_iter=3"], "there is no parameter of processing 'max_iter'"),
         (["--dataset", "y", "--inline", "--no-wait"], "give one of them"),
     ],
 )
@@ -201,6 +244,8 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_started(refuse, w
 def test_a_dataset_that_is_not_there_is_named(modelyard, dataset, raw_file):
     ended = modelyard("drift", NAME, "--dataset", "california_house")
     assert ended.code == 2 and "there is no dataset 'california_house'" in ended.printed
+    ended = modelyard("drift", NAME, "--dataset", "")
+    assert ended.code == 2 and "there is no dataset ''" in ended.printed
     ended = modelyard("drift", NAME, "--data", str(raw_file), "--reference", "california_housing@77")
     assert ended.code == 2 and "california_housing@77" in ended.printed
 

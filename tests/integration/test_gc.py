@@ -92,9 +92,10 @@ def name():
 def start_run(session):
     """A processing run that has logged files and not ended; its id."""
 
-    def start(**tags):
+    def start(workload="houses", **tags):
         experiment_id = get_or_create_experiment(session.mlflow, DATASETS_EXPERIMENT)
-        run = session.mlflow.create_run(experiment_id, run_name="made by hand", tags={"run_type": "dataset", **tags})
+        tags |= {"run_type": "dataset"} | ({"workload": workload} if workload else {})
+        run = session.mlflow.create_run(experiment_id, run_name="made by hand", tags=tags)
         for path, size in (("metadata/X.parquet", 3000), ("metadata/y.parquet", 400)):
             folder, _, file = path.partition("/")
             session.mlflow.log_text(run.info.run_id, "x" * size, f"{folder}/{file}")
@@ -325,6 +326,12 @@ def test_a_running_run_is_dead_only_when_its_job_has_ended_or_another_attempt_ha
     assert list_dead() == set()
     finish_job(trainer, job_id=job_id, attempt=1, state="failed", error="no disk")
     assert list_dead() == {by_job}
+
+
+def test_a_failed_run_that_is_none_of_ours_stays(session, start_run):
+    run_id = start_run(workload=None)
+    session.mlflow.set_terminated(run_id, "FAILED")
+    assert [one for one in plan_gc(session, unused_for=NOW) if one.mlflow_run_id == run_id] == []
 
 
 def test_a_failed_run_whose_dataset_is_on_record_stays(session, log):

@@ -24,6 +24,8 @@ OBJECTS = {
     "incoming/own/housing.csv": b"own",
     "incoming/own/other.csv": b"x",
     "incoming/nothing/readme.txt": b"x",
+    "incoming/odd/a\x1b.csv": b"x",
+    "incoming/odd/b.csv": b"x",
     "runs/secret.csv": b"x",
 }
 
@@ -87,11 +89,18 @@ def test_an_address_that_was_made_a_path_on_the_way_is_still_one(locate):
         ("s3://modelyard/backups", ServiceFailed, "AccessDenied.*incoming/ of the stack's own bucket"),
         ("s3://another/incoming", ServiceFailed, "another.*(NoSuchBucket|AccessDenied)"),
         ("s3://", BadInput, "write s3://bucket/prefix"),
+        ("s3://modelyard/incoming/odd", RawDataMalformed, r"1 keys cannot be names of files, e.g. 'a\\x1b.csv'"),
     ],
 )
 def test_what_cannot_be_picked_up_is_named_with_what_to_do(locate, address, error, says):
     with pytest.raises(error, match=says):
         locate(address)
+
+
+def test_a_copy_that_cannot_be_made_is_named_with_where_it_comes_from(locate, tmp_path):
+    (tmp_path / "copies/incoming/one.csv").mkdir(parents=True)
+    with pytest.raises(RawDataMalformed, match=r"^s3://modelyard/incoming/one\.csv: it cannot be copied to .*: Is"):
+        locate("s3://modelyard/incoming/one.csv")
 
 
 def test_a_store_that_does_not_answer_is_named(minio, locate, monkeypatch):

@@ -75,17 +75,17 @@ def test_the_processing_run_made_the_dataset_from_the_raw_files_and_the_parent(e
     assert "min" not in quality["columnMetrics"]["split"], "a text is no number"
 
 
-def test_every_run_that_used_it_has_it_as_input_and_its_model_version_as_output(events, dataset):
+def test_a_training_makes_the_model_version_and_an_evaluation_reads_it(events, dataset):
     trained, judged, drift = events[1:]
     for event in (trained, judged, drift):
-        [used] = event["inputs"]
+        used = event["inputs"][0]
         assert (used["name"], used["facets"]["version"]["datasetVersion"]) == ("houses", dataset.version)
         UUID(event["run"]["runId"])
     assert [event["job"]["name"] for event in events[1:]] == ["houses.train", "houses.evaluate", "houses.evaluate"]
-    for event in (trained, judged):
-        [model] = event["outputs"]
+    for model in (*trained["outputs"], judged["inputs"][1]):
         assert (model["name"], model["facets"]["version"]["datasetVersion"]) == ("models/houses_model", "1")
-    assert drift["outputs"] == []
+    assert [len(event["inputs"]) for event in (trained, judged, drift)] == [1, 2, 1]
+    assert [len(event["outputs"]) for event in (trained, judged, drift)] == [1, 0, 0]
     assert UUID(judged["run"]["runId"]).hex == JUDGED
 
 

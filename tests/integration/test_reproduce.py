@@ -14,7 +14,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
 from modelyard.errors import RecordNotFound
-from modelyard.store.reproductions import list_reproductions, record_reproduction
+from modelyard.store.reproductions import record_reproduction
 from modelyard.workloads.registry import get_workload
 from tests.integration.trainings import environment_of, run_command
 
@@ -214,6 +214,18 @@ def test_an_attempt_that_died_after_recording_is_not_done_twice(stack, command, 
     assert MlflowClient(stack.tracking_uri).get_run(found["run_id"]).info.status == "FINISHED"
 
 
+def test_no_run_of_an_attempt_that_died_goes_on_for_ever(stack, command, ridge, rows):
+    died = command("reproduce", ridge, "--inline", at="before modelyard.pipeline.reproduce:_compare", fault="kill")
+    assert died.code < 0
+    again = command("reproduce", ridge, "--inline", "--json")
+    assert again.code == 0, again.printed
+    client, job_id = MlflowClient(stack.tracking_uri), again.outcome["job"]["job_id"]
+    places = {e.experiment_id: e.name for e in client.search_experiments()}
+    runs = client.search_runs(list(places), f"tags.`modelyard.job_id` = '{job_id}'")
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
+    assert {places[run.info.experiment_id] for run in runs} == {"california_housing_price"}
+
+
 @pytest.mark.parametrize("path", ["model.skops", "X.parquet"])
 def test_a_damaged_file_is_refused_and_nothing_is_said_of_the_model(stack, command, ridge, rows, path):
     [owners] = rows(
@@ -270,14 +282,16 @@ FACTS = {
 }
 
 
-def test_every_reproduction_of_a_version_is_kept_the_newest_first(records):
+def test_every_reproduction_of_a_version_is_kept(records):
     records.model_version()
-    for run_id in ("r1", "r2"):
+    first, second = (
         record_reproduction(records.trainer, mlflow_model_version="1", mlflow_run_id=run_id, **FACTS)
-    found = list_reproductions(records.trainer, mlflow_model_name="houses_model", mlflow_model_version="1")
-    assert [row.mlflow_run_id for row in found] == ["r2", "r1"]
-    assert found[0].created_by == "trainer"
-    assert found[0].differences == FACTS["differences"]
+        for run_id in ("r1", "r2")
+    )
+    assert first.reproduction_id != second.reproduction_id
+    assert (second.created_by, second.differences) == ("trainer", FACTS["differences"])
+    [kept] = records.trainer.execute("SELECT count(*) AS rows FROM exp.reproductions").fetchall()
+    assert kept == {"rows": 2}
 
 
 def test_a_version_that_is_not_on_record_has_no_reproduction(records):

@@ -1,6 +1,7 @@
 """``modelyard datasets list | show | diff | verify | export | delete``: the catalogue of what was logged."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from modelyard.cli.datasets_delete import delete
 from modelyard.cli.datasets_export import export
-from modelyard.cli.output import StepProgress, make_console
+from modelyard.cli.output import StepProgress, make_console, one_line
 from modelyard.cli.stack import JsonOption, get_running
 from modelyard.data.difference import Change, Difference, compare_datasets
 from modelyard.errors import BadInput
@@ -20,7 +21,7 @@ from modelyard.settings import name_program
 from modelyard.stack.addresses import Addresses
 from modelyard.store import datasets as store
 from modelyard.store import usage
-from modelyard.store.catalogue import list_datasets, resolve_dataset
+from modelyard.store.catalogue import resolve_dataset
 from modelyard.store.connections import Connection, connect
 
 app = typer.Typer(
@@ -55,13 +56,15 @@ def list_(
     rows = []
     for one in shown:
         notes = ["deleted"] if one.removed_at else []
-        notes += [f"{one.nb_violations} violations"] if one.nb_violations else []
+        notes += [f"{n} violation{'' if n == 1 else 's'}"] if (n := one.nb_violations) else []
         counts = (f"{one.num_rows:,}", one.digest[:_SHORT], one.data_source, str(one.nb_model_versions))
         logged = (one.created_by, f"{one.created_at:{_AT}}", ", ".join(notes))
         rows.append((one.name, one.version, *counts, *logged))
     _print_rows(console, ("name", "version", "rows", "digest", "source", "models", "logged by", "at (UTC)", ""), rows)
     if len(found) > limit:
-        console.print(f"and older ones: {name_program()} datasets list --limit {10 * limit}")
+        options = [("--workload", workload), ("--name", name), ("--limit", str(10 * limit))]
+        same = shlex.join(word for option, value in options if value is not None for word in (option, value))
+        console.print(f"and older ones: {name_program()} datasets list {same}")
 
 
 @app.command()
@@ -148,9 +151,9 @@ def verify(
         user=addresses.person,
     ) as session:
         if all_:
-            asked = [one for one in list_datasets(session.records) if one.removed_at is None]
+            asked = [one.dataset_id for one in usage.list_summaries(session.records) if one.removed_at is None]
         else:
-            asked = [resolve_dataset(session.records, text) for text in datasets or ()]
+            asked = [resolve_dataset(session.records, text).dataset_id for text in datasets or ()]
         progress, found = StepProgress(console), []
         with progress.shown():
             for one in verify_datasets(session, asked, report=progress):
@@ -184,6 +187,8 @@ def _connected() -> Iterator[tuple[Addresses, Connection]]:
 
 
 def _print_facts(console: Console, dataset: store.Dataset, parent: store.Dataset | None, page: str) -> None:
+    from modelyard.data.validation import Violation
+
     removed, counts = dataset.removed_at, dataset.split_counts
     splits = sorted(counts, key=lambda split: -counts[split])
     lines: list[tuple[str, Any]] = [
@@ -204,12 +209,12 @@ def _print_facts(console: Console, dataset: store.Dataset, parent: store.Dataset
         ("pipeline", dataset.preprocessing_hash and f"hash {dataset.preprocessing_hash}"),
         ("code", _values(dataset.code_version)),
         ("notes", _values(dataset.notes)),
-        *(("violation", _text(violation)) for violation in dataset.violations),
+        *(("violation", str(Violation.read(violation))) for violation in dataset.violations),
         ("MLflow", page),
     ]
     for name, value in lines:
         if value:
-            console.print(f"{name:<11}{value}")
+            console.print(one_line(f"{name:<11}{value}"))
 
 
 def _print_columns(console: Console, dataset: store.Dataset) -> None:
@@ -234,12 +239,14 @@ def _median(column: Mapping[str, Any]) -> Any:
 def _print_difference(console: Console, found: Difference) -> None:
     if found.same_content:
         console.print("same content: the digests are equal", style="bold green")
-    elif not (found.added or found.removed or found.retyped or found.moved or found.shifts):
+    elif not found.profiled:
+        console.print("statistics not known: one of them was logged without a profile")
+    elif not (found.added or found.removed or found.retyped or found.moved or found.rows or found.shifts):
         console.print("content    the digests differ, and no column and no statistic of one does: rows in another")
         console.print("           order or in other splits, or values that change no statistic")
     for title, names in (("added", found.added), ("removed", found.removed), ("moved", found.moved)):
         for name in names:
-            console.print(f"{title:<11}{name}")
+            console.print(one_line(f"{title:<11}{name}"))
     groups: tuple[tuple[str, tuple[Change, ...], Callable[[Any], str]], ...] = (
         ("type", found.retyped, str),
         ("rows", found.rows, _number),
@@ -247,7 +254,8 @@ def _print_difference(console: Console, found: Difference) -> None:
     )
     for title, changes, form in groups:
         for change in changes:
-            console.print(f"{title:<11}{change.name}: {form(change.first)} → {form(change.second)}")
+            text = f"{title:<11}{change.name}: {form(change.first)} → {form(change.second)}"
+            console.print(one_line(text))
     if found.preprocessing_changed:
         console.print("pipeline   the unfitted preprocessing is another one")
     if found.preprocessing_changed is None:
@@ -265,7 +273,7 @@ def _print_difference(console: Console, found: Difference) -> None:
 
 def _print_rows(console: Console, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table that cuts nothing, so that a digest can be copied out of it."""
-    lines = [tuple(header), *rows]
+    lines = [tuple(header), *(tuple(map(one_line, row)) for row in rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
     console.print()
     for number, line in enumerate(lines):

@@ -36,7 +36,9 @@ def export(
         bool,
         typer.Option("--full-names", help="Columns X.NAME, y.NAME, …: the digest of the file is the dataset's."),
     ] = False,
-    namespace: Annotated[str, typer.Option(help="Of the OpenLineage events; tells stacks apart.")] = "modelyard",
+    namespace: Annotated[
+        str | None, typer.Option(help="Of the OpenLineage events; tells stacks apart. Default: modelyard.")
+    ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print what was written as JSON, on stderr where the data goes to stdout.")
     ] = False,
@@ -44,6 +46,15 @@ def export(
     """Write a logged dataset's rows into a file, verified; or its lineage for a data catalogue."""
     if format_name not in (*FORMATS, OPENLINEAGE):
         raise UnknownName("format", format_name, (*FORMATS, OPENLINEAGE))
+    lineage = format_name == OPENLINEAGE
+    unused = {
+        "--force, which replaces a file that --output names": force and output is None,
+        f"--full-names, for which {OPENLINEAGE} has no columns": full_names and lineage,
+        f"--namespace, which only {OPENLINEAGE} has": namespace is not None and not lineage,
+    }
+    for what, given in unused.items():
+        if given:
+            raise BadInput(f"leave out {what}")
     if output is None and format_name in BINARY_FORMATS and sys.stdout.isatty():
         raise BadInput(f"{format_name} is nothing for a terminal; give --output FILE, or send it into a file or pipe")
     console = make_console(json=True)
@@ -70,7 +81,9 @@ def _open_sink(output: Path | None, *, replace: bool) -> Iterator[BinaryIO]:
         raise typer.Exit(1) from None
 
 
-def _write(dataset: str, sink: BinaryIO, *, format_name: str, full_names: bool, namespace: str) -> dict[str, Any]:
+def _write(
+    dataset: str, sink: BinaryIO, *, format_name: str, full_names: bool, namespace: str | None
+) -> dict[str, Any]:
     from modelyard.pipeline.export import export_dataset
     from modelyard.pipeline.session import open_session
 
@@ -86,9 +99,10 @@ def _write(dataset: str, sink: BinaryIO, *, format_name: str, full_names: bool, 
         found = resolve_dataset(session.records, dataset)
         if format_name != OPENLINEAGE:
             return asdict(export_dataset(session, found, sink, format_name=format_name, full_names=full_names))
-        from modelyard.pipeline.openlineage import write_events
+        from modelyard.pipeline.openlineage import NAMESPACE, write_events
 
-        count = write_events(session.records, found, sink, raw_uri=session.raw_uri, namespace=namespace)
+        named = namespace or NAMESPACE
+        count = write_events(session.records, found, sink, raw_uri=session.raw_uri, namespace=named)
     about = {"name": found.name, "version": found.version, "digest": found.digest}
     return about | {"format": OPENLINEAGE, "num_events": count}
 
@@ -106,3 +120,6 @@ def _tell(console: Console, written: dict[str, Any], output: Path | None) -> Non
     if written.get("changed_types"):
         types = ", ".join(written["changed_types"])
         console.print(f"types    {written['format']} does not tell these: {types}; parquet and arrow do")
+    if written["format"] in ("csv", "jsonl"):
+        looks = "numbers or dates" if written["format"] == "csv" else "times"
+        console.print(f"texts    whoever reads {written['format']} takes texts that all look like {looks} for those")

@@ -1,7 +1,5 @@
 """``modelyard drift``: new data against a dataset, column by column."""
 
-import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,13 +8,12 @@ import typer
 
 from modelyard.cli.output import make_console
 from modelyard.cli.submission import Submission
-from modelyard.cli.train import Assignments, Config, Inline, JsonOutput, NoWait, Workload
+from modelyard.cli.train import Assignments, Config, Inline, JsonOutput, NoWait, Params, Workload, split_values
 from modelyard.errors import BadInput
-from modelyard.settings import load_settings, name_program
+from modelyard.settings import load_settings
 from modelyard.stack.choice import choose_stack
 from modelyard.store.connections import connect
-
-DRIFTED = 3  # exit code: it was measured, and a column is beyond a limit
+from modelyard.workloads.contract import Expectations
 
 Reference = Annotated[
     str | None,
@@ -33,8 +30,9 @@ def drift(
     reference: Reference = None,
     data: Data = None,
     dataset: Dataset = None,
-    config: Config = None,
+    params: Params = "",
     assignments: Assignments = None,
+    config: Config = None,
     no_wait: NoWait = False,
     inline: Inline = False,
     json_output: JsonOutput = False,
@@ -43,27 +41,35 @@ def drift(
 
     Exit code 3 if one has; what cannot be measured is a failure or counts as drift.
     """
+    from modelyard.pipeline.dataset_request import check_processing
     from modelyard.pipeline.drift_request import (
         DriftRequest,
         RawCurrent,
-        check_current,
         choose_dataset,
         choose_parameters,
     )
     from modelyard.pipeline.raw import hash_raw, locate_raw
     from modelyard.pipeline.request import build_request, parse_assignments
+    from modelyard.pipeline.rows import check_rows
 
     console = make_console(json=json_output)
     if (data is None) == (dataset is None):
         raise BadInput("name what is compared with the reference: either raw data with --data, or --dataset NAME")
-    if dataset is not None and (config or assignments):
-        raise BadInput("--config and --set say how raw data is processed; with --dataset nothing is")
+    values = split_values(params, assignments)
+    if dataset is not None and (config or values):
+        raise BadInput("--config, --params and --set say how raw data is processed; with --dataset nothing is")
     if inline and no_wait:
         raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
     settings = load_settings()
-    asked = build_request(workload, values=parse_assignments(assignments or []), config=config)
+    assigned = parse_assignments(values)
+    asked = build_request(workload, values=assigned, config=config)
+    check_processing(asked, assigned, version=None)
     choice = choose_stack(settings)
     console.print(f"stack    {choice.stack}: {choice.why}")
+
+    def say(text: str) -> None:
+        console.print(f"data     {text}")
+
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
         hashed = None
         if data is not None:
@@ -72,31 +78,28 @@ def drift(
                 data=data,
                 data_dir=settings.data_dir,
                 folder=Path(folder),
-                report=lambda text: console.print(f"data     {text}"),
+                report=say,
             )
             hashed = hash_raw(located)
         submission = Submission(console, settings, spec=asked.workload.spec)
         with connect(submission.dsn) as connection:
             expected = choose_dataset(connection, asked.workload, reference)
-            current: Any = choose_dataset(connection, asked.workload, dataset) if dataset else None
+            current: Any = choose_dataset(connection, asked.workload, dataset) if dataset is not None else None
         if hashed is not None:
             parameters = choose_parameters(asked, expected)
-            check_current(asked.workload, hashed.located, parameters=parameters)
+            nothing = Expectations()  # rows that break the workload's may be what has drifted
+            check_rows(
+                asked.workload,
+                hashed.located,
+                parameters=parameters,
+                expectations=nothing,
+                trainable=False,
+                report=say,
+            )
             current = RawCurrent(raw=submission.store(hashed).reference(), parameters=parameters)
         console.print(
             f"compare  with {expected.name} {expected.version}: {expected.split_counts['train']:,} training rows"
         )
         request = DriftRequest(workload=asked.workload, code=asked.code, reference=expected, current=current)
         submission.submit("drift", request.arguments(), inline=inline)
-    outcome: dict[str, Any]
-    if no_wait:
-        outcome = {"job_id": str(submission.job_id)}
-        console.print(f"job      {submission.job_id}")
-        console.print(f"next     {name_program()} jobs follow {submission.job_id}")
-    else:
-        outcome = submission.run_inline() if inline else submission.follow()
-    if json_output:
-        json.dump(outcome, sys.stdout, indent=2)
-        print()
-    if outcome.get("drift", {"drifted": False})["drifted"]:
-        raise typer.Exit(DRIFTED)
+    submission.finish(no_wait=no_wait, json_output=json_output)

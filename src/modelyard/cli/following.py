@@ -10,12 +10,12 @@ from rich.console import Console
 
 from modelyard.cli.outcome import OutcomePrinter
 from modelyard.cli.output import StepProgress
-from modelyard.errors import FollowingStopped, JobFailed, ServiceFailed
+from modelyard.errors import FollowingStopped, JobFailed, ServiceFailed, find_bad_input
 from modelyard.pipeline.results import JobStarted, decode_result
 from modelyard.settings import name_program
 from modelyard.store.connections import connect
 from modelyard.store.following import count_workers, follow_job
-from modelyard.store.jobs import Job
+from modelyard.store.jobs import Job, name_worker_role
 from modelyard.workloads.registry import get_workload
 
 _QUIET_S = 2.0
@@ -76,6 +76,8 @@ class JobFollower:
             self._show(job, shown, printer)
         assert last is not None  # noqa: S101  a job that is not there raises
         if last.state != "succeeded":
+            if last.state == "failed" and (refused := find_bad_input(str(last.error))):
+                raise JobFailed(f"{refused} (job {job_id})", bad_input=True)
             raise JobFailed(
                 f"job {job_id} {_VERBS[last.state]}: {last.error}; every attempt: {name_program()} jobs show {job_id}; "
                 f"once more: {name_program()} jobs retry {job_id}"
@@ -104,7 +106,7 @@ class JobFollower:
         """Say why nothing happens, where nobody is there to do it."""
         if job is None or job.state != "queued" or job.due_at > datetime.now(UTC):
             return
-        role = "evaluator" if job.kind in ("evaluate", "drift") else "trainer"
+        role = name_worker_role(job.kind)
         try:
             with connect(self._dsn) as connection:
                 nb_workers = count_workers(connection, role=role)

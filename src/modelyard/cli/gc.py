@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _AGE = re.compile(r"(\d{1,5})([dh])")
 _UNITS = {"d": "days", "h": "hours"}
+SHOWN = 40  # of a plan
 
 
 def gc(
@@ -77,15 +78,22 @@ def _show_plan(console: Console, plan: "list[Garbage]") -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("what", "name", "size", "unused for", "why it may go"):
         table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
-    for one in plan:
-        table.add_row(one.kind, one.name, _format_bytes(one.size_bytes), _format_age(one.since), one.why)
+    for one in plan[:SHOWN]:
+        table.add_row(one.kind, _name(one), _format_bytes(one.size_bytes), _format_age(one.since), one.why)
     console.print(table)
-    console.print(f"in all   {len(plan)}, {_format_bytes(sum(one.size_bytes for one in plan))}")
+    if len(plan) > SHOWN:
+        console.print(f"         and {len(plan) - SHOWN:,} more; --json has all of them")
+    console.print(f"in all   {len(plan):,}, {_format_bytes(sum(one.size_bytes for one in plan))}")
 
 
 def _show(console: Console, one: "Collected") -> None:
-    what = f"{one.garbage.kind} {one.garbage.name}"
+    what = f"{one.garbage.kind} {_name(one.garbage)}"
     console.print(f"deleted  {what}" if one.kept is None else f"kept     {what}: {one.kept}")
+
+
+def _name(one: "Garbage") -> str:
+    """As people find it; several runs may have one name."""
+    return f"{one.name}, {one.mlflow_run_id}" if one.kind == "run" else one.name
 
 
 def _encode(plan: "list[Garbage]", collected: "list[Collected]") -> dict[str, Any]:

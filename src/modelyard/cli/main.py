@@ -93,7 +93,8 @@ def _find_away(error: BaseException | None) -> str | None:
 
 
 def _say(text: str) -> None:
-    print(f"modelyard: {' '.join(text.split())}", file=sys.stderr)
+    text = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))  # names come out of data
+    print(f"modelyard: {text}", file=sys.stderr)
 
 
 def _keep_traceback() -> str:

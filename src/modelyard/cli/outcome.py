@@ -69,8 +69,9 @@ class OutcomePrinter:
         splits = " + ".join(f"{count:,} {name}" for name, count in counts)
         self._say("dataset", f"{dataset.name} {dataset.version}{known}: {dataset.num_rows:,} rows ({splits})")
         self._say("", f"digest {dataset.digest}")
-        if dataset.violations:
-            self._say("", f"INVALID: {dataset.violations} expectations do not hold, as allowed", style="bold yellow")
+        if n := dataset.violations:
+            text = f"INVALID: {n} broken expectation{'' if n == 1 else 's'}, as allowed; datasets show lists them"
+            self._say("", text, style="bold yellow")
         self._say("", dataset.run_url)
 
     @__call__.register

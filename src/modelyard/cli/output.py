@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -24,11 +25,26 @@ WIDTH = 110  # of tables and lines where the output is no terminal
 
 
 class _PlainConsole(Console):
-    """A console that takes text as it is, and whose reader may go away without ending the work."""
+    """A console that takes text as it is, and whose reader may go away without ending the work.
+
+    What is no letter, sign or blank is shown as a blank: names and values come out of data, and a terminal obeys some.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(_as_print(text), **options)
 
     def on_broken_pipe(self) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.file.fileno())
+
+
+def one_line(text: str) -> str:
+    """Text of which nothing but letters, signs and blanks is left, so that no name looks like a line of ours."""
+    return _as_print(text.replace("\n", " "))
+
+
+def _as_print(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
 def make_console(*, json: bool) -> Console:
@@ -58,7 +74,7 @@ class StepProgress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[message]}"),
+            TextColumn("{task.fields[message]}", markup=False),
             console=console,
             transient=True,
         )
@@ -67,6 +83,7 @@ class StepProgress:
         self._printed, self._printed_at = ("", ""), 0.0  # without a terminal: the last line, and when it was
 
     def __call__(self, step: str, share: float | None, message: str, /) -> None:
+        message = one_line(message)
         if not self._console.is_terminal:
             now = time.monotonic()
             new = (step, message) != self._printed and now - self._printed_at >= SECONDS_BETWEEN_LINES

@@ -1,32 +1,36 @@
 """A job that a command asks for: queued and followed, or done in this process."""
 
+import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
+import typer
 from rich.console import Console
 
 from modelyard.cli.following import JobFollower
-from modelyard.cli.outcome import OutcomePrinter
+from modelyard.cli.outcome import ANSWER_IS_NO, OutcomePrinter, is_no
 from modelyard.cli.output import StepProgress
 from modelyard.cli.worker import build_config
 from modelyard.errors import BadInput, JobFailed, SecretMissing, WorkHeld
 from modelyard.pipeline.raw import HashedData, RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import JobStarted
-from modelyard.pipeline.selection import Selection, select_dataset
-from modelyard.settings import Settings
+from modelyard.pipeline.selection import Selection, find_run, select_dataset
+from modelyard.settings import Settings, find_current_run, name_program
 from modelyard.stack.current import get_stack
 from modelyard.store import jobs
 from modelyard.store.connections import connect
+from modelyard.store.datasets import Dataset
 from modelyard.workers.config import Role
 from modelyard.workloads.contract import WorkloadSpec
 
-EVALUATOR_KINDS = ("evaluate", "drift")
+_DATA = ("raw", "dataset_fallback", "dataset_id", "data_source")  # arguments of a training that name what it is done on
 
 
 class Submission:
-    """Brings the stack up on construction; ``submit`` comes first, then one of ``follow`` and ``run_inline``."""
+    """Brings the stack up on construction; ``submit`` comes first, then ``finish``."""
 
     job_id: UUID
 
@@ -46,8 +50,10 @@ class Submission:
 
     def select(self, request: TrainingRequest, **named: Any) -> Selection:
         """Choose the dataset of a training, print which and why; takes and raises what ``select_dataset`` does."""
+        current = find_current_run()
+        active = find_run(self._connect_mlflow(), current) if current else None
         with connect(self.dsn) as connection:
-            selection = select_dataset(connection, request, mlflow=self._connect_mlflow, **named)
+            selection = select_dataset(connection, request, mlflow=self._connect_mlflow, active_run=active, **named)
         if selection.dataset is None:
             text = f"none: {selection.why}; a file is read, and --strict would refuse that"
             self._console.print(f"dataset  {text}", style="bold yellow")
@@ -58,6 +64,18 @@ class Submission:
         if selection.note:
             self._console.print(f"note     {selection.note}", style="yellow")
         return selection
+
+    def find_begun(self, arguments: Mapping[str, Any], dataset: Dataset) -> Mapping[str, Any] | None:
+        """The arguments of an unfinished training that has made this dataset itself and is asked for once more.
+
+        It found no dataset when it was asked for, so it named a file; now it would find its own.
+        """
+        if dataset.job_id is None:
+            return None
+        with connect(self.dsn) as connection:
+            job = jobs.get_job(connection, job_id=dataset.job_id)
+        same = {**job.arguments, **dict.fromkeys(_DATA)} == {**arguments, **dict.fromkeys(_DATA)}
+        return job.arguments if same and job.kind == "train" and not job.ended else None
 
     def _connect_mlflow(self) -> Any:
         from modelyard.tracking import server  # MLflow takes a second to import, and few requests need it
@@ -71,14 +89,14 @@ class Submission:
         return self._raw
 
     def submit(self, kind: jobs.JobKind, arguments: Mapping[str, Any], *, inline: bool) -> None:
-        """Record the job; the same request again is the job that is unfinished.
+        """Record the job, which is done here where ``inline``; the same request again is the job that is unfinished.
 
         Raises:
             BadInput: it is to be done here, where the trainer's and the evaluator's secrets are not.
         """
         if inline:
             self._check_roles()
-        self._kind, asked = kind, uuid4()
+        self._kind, self._inline, asked = kind, inline, uuid4()
         with connect(self.dsn) as connection:
             self.job_id = jobs.submit_job(connection, kind=kind, arguments=arguments, job_id=asked, inline=inline)
         if self.job_id != asked:
@@ -94,24 +112,34 @@ class Submission:
                 "leave it out, and the stack's workers do it"
             ) from None
 
-    def follow(self) -> dict[str, Any]:
-        """Follow the job to its end; return what it achieved.
+    def finish(self, *, no_wait: bool, json_output: bool) -> None:
+        """Tell the job's number, or follow or do the job to its end; print what came of it.
 
         Raises:
             JobFailed: it failed or was cancelled.
-        """
-        return JobFollower(self._console, self.dsn).follow(self.job_id)
-
-    def run_inline(self) -> dict[str, Any]:
-        """Do the job here, and the evaluation that a training queues; return what they achieved.
-
-        Raises:
-            WorkHeld: a worker or another process does it now.
+            WorkHeld: it is to be done here, and a worker or another process does it now.
             StepFailed: a step failed.
+            Exit: with ``ANSWER_IS_NO``.
         """
-        role: Role = "evaluator" if self._kind in EVALUATOR_KINDS else "trainer"
+        outcome: dict[str, Any]
+        if no_wait:
+            outcome = {"job_id": str(self.job_id)}
+            self._console.print(f"job      {self.job_id}")
+            self._console.print(f"next     {name_program()} jobs follow {self.job_id}")
+        else:
+            follower = JobFollower(self._console, self.dsn)
+            outcome = self._run_inline() if self._inline else follower.follow(self.job_id)
+            self._print_end(outcome)
+        if json_output:
+            json.dump(outcome, sys.stdout, indent=2)
+            print()
+        if is_no(outcome):
+            raise typer.Exit(ANSWER_IS_NO)
+
+    def _run_inline(self) -> dict[str, Any]:
+        """Do the job here, and the evaluation that a training queues; return what they achieved."""
         outcome = {"raw": self._raw.reference()} if self._raw else {}
-        outcome |= self._run_one(self.job_id, role)
+        outcome |= self._run_one(self.job_id, jobs.name_worker_role(self._kind))
         evaluation = outcome.get("registration", {}).get("evaluation_job_id")
         if evaluation is not None:
             try:
@@ -143,7 +171,7 @@ class Submission:
             raise JobFailed(f"job {job_id} {job.state}: {job.error}")
         return {"job": {"job_id": str(job_id), "attempt": job.attempt}, **job.result}
 
-    def print_end(self, outcome: dict[str, Any]) -> None:
+    def _print_end(self, outcome: dict[str, Any]) -> None:
         """Say once more that data was made up, and what makes sense now."""
         if self._raw is not None and self._raw.source == "sample":
             self._console.print(f"data     {self._raw.why}", style="bold yellow")

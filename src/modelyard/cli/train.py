@@ -1,21 +1,18 @@
 """``modelyard train | process``: from raw data to a policy version, or to a dataset."""
 
-import json
 import shlex
-import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
-from modelyard.cli.outcome import ANSWER_IS_NO, is_no
 from modelyard.cli.output import make_console
 from modelyard.cli.submission import Submission
 from modelyard.errors import BadInput, InvalidParameter
 from modelyard.pipeline.raw import HashedData
-from modelyard.settings import load_settings, name_program
+from modelyard.settings import load_settings
 from modelyard.stack.choice import choose_stack
 
 Workload = Annotated[str, typer.Argument(help="Which workload, e.g. california_housing.")]
@@ -122,9 +119,14 @@ def process(
     )
 
 
-def _split(params: str) -> list[str]:
+def split_values(params: str, assignments: list[str] | None) -> list[str]:
+    """All that ``--params`` and ``--set`` say, each ``name=value``.
+
+    Raises:
+        InvalidParameter: a quote is not closed.
+    """
     try:
-        return shlex.split(params)
+        return [*shlex.split(params), *(assignments or [])]
     except ValueError as error:
         raise InvalidParameter([f"--params {params!r} cannot be read: {error}"]) from None
 
@@ -150,63 +152,60 @@ def _ask(
     experiment_name: str | None = None,
 ) -> None:
     """Check everything, bring the stack up, store the raw data, queue the job; then what was asked for."""
+    from modelyard.pipeline.dataset_request import check_processing
     from modelyard.pipeline.request import build_request, check_data, parse_assignments
 
     console = make_console(json=json_output)
-    values = [*_split(params), *(assignments or [])]
+    values = split_values(params, assignments)
     if inline and no_wait:
         raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
     named = {"--data": data, "--dataset": dataset, "--use-dataset-from-run": run_id}
     if len(given := [option for option, value in named.items() if value is not None]) > 1:
         raise BadInput(f"{' and '.join(given)} each say what to train on; give one of them")
+    if allow_invalid and (dataset is not None or run_id is not None):
+        raise BadInput("--allow-invalid is of rows that are processed, and a dataset on record is not; leave it out")
+    if strict and data is not None:
+        raise BadInput("--strict refuses to take a file, and --data names one; give one of them")
     settings = load_settings()
+    assigned = parse_assignments(values)
     request = build_request(
         workload,
         model_type=model_type,
-        values=parse_assignments(values),
+        values=assigned,
         config=config,
         run_name=run_name,
         mlflow_experiment=experiment_name,
     )
+    if kind == "process":
+        check_processing(request, assigned, version=version)
     choice = choose_stack(settings)
     console.print(f"stack    {choice.stack}: {choice.why}")
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
 
         def check() -> HashedData:
-            checked = check_data(
+            hashed = check_data(
                 request,
                 data=data,
                 data_dir=settings.data_dir,
                 folder=Path(folder),
                 report=lambda text: console.print(f"data     {text}"),
+                allow_invalid=allow_invalid,
             )
-            if checked.hashed.raw.source == "sample":
-                console.print(f"data     {checked.hashed.raw.why}", style="bold yellow")
-            return checked.hashed
+            if hashed.raw.source == "sample":
+                console.print(f"data     {hashed.raw.why}", style="bold yellow")
+            return hashed
 
         options: dict[str, Any] = {"version": version, "allow_invalid": allow_invalid}
         hashed = check() if kind == "process" or data is not None else None
         submission = Submission(console, settings, spec=request.workload.spec)
+        selection = None
         if hashed is None:
             selection = submission.select(request, run_id=run_id, name=dataset, strict=strict)
             request, options = selection.request, options | selection.arguments()
             hashed = check() if selection.dataset is None else None
         raw = submission.store(hashed) if hashed else None
-        submission.submit(kind, request.arguments(raw, **options), inline=inline)
-    _end(submission, console, no_wait=no_wait, inline=inline, json_output=json_output)
-
-
-def _end(submission: Submission, console: Console, *, no_wait: bool, inline: bool, json_output: bool) -> None:
-    outcome: dict[str, Any]
-    if no_wait:
-        outcome = {"job_id": str(submission.job_id)}
-        console.print(f"job      {submission.job_id}")
-        console.print(f"next     {name_program()} jobs follow {submission.job_id}")
-    else:
-        outcome = submission.run_inline() if inline else submission.follow()
-        submission.print_end(outcome)
-    if json_output:
-        json.dump(outcome, sys.stdout, indent=2)
-        print()
-    if is_no(outcome):
-        raise typer.Exit(ANSWER_IS_NO)
+        arguments: Mapping[str, Any] = request.arguments(raw, **options)
+        if selection is not None and selection.dataset is not None and run_id is None and dataset is None:
+            arguments = submission.find_begun(arguments, selection.dataset) or arguments
+        submission.submit(kind, arguments, inline=inline)
+    submission.finish(no_wait=no_wait, json_output=json_output)

@@ -26,9 +26,9 @@ def render_drift(
     """
     drifts = [column.drift for column in columns]
     table = render_table(
-        ["column", "PSI", "KS", "χ²", "p value", "missing before", "missing now", "verdict"],
+        ["column", "PSI", "KS", "χ²", "p value", "missing", "verdict"],
         [_show_row(drift) for drift in drifts],
-        numeric=range(1, 7),
+        numeric=range(1, 6),
         marked=[number for number, drift in enumerate(drifts) if drift.drifted],
     )
     drawn = [column for column in columns if column.chart is not None]
@@ -55,13 +55,15 @@ def _show_p_limit(limits: DriftLimits) -> str:
 
 def _show_row(drift: ColumnDrift) -> list[object]:
     by_test = {drift.test: show_number(drift.statistic)}
-    missing = [show_share(part, 1) if drift.test else None for part in _missing(drift)]
+    missing = _show_missing(drift) if drift.psi is not None else None
     psi, p_value = show_number(drift.psi), show_number(drift.p_value)
-    return [drift.name, psi, by_test.get("ks"), by_test.get("chi2"), p_value, *missing, describe_verdict(drift)]
+    return [drift.name, psi, by_test.get("ks"), by_test.get("chi2"), p_value, missing, describe_verdict(drift)]
 
 
-def _missing(drift: ColumnDrift) -> tuple[float, float]:
-    return drift.missing_reference, drift.missing_current
+def _show_missing(drift: ColumnDrift) -> str:
+    """Shares before and now; one where they are equal."""
+    before, now = (show_share(part, 1) for part in (drift.missing_reference, drift.missing_current))
+    return before if before == now else f"{before} → {now}"
 
 
 def _draw(column: DriftedColumn) -> Card:
@@ -72,8 +74,8 @@ def _draw(column: DriftedColumn) -> Card:
         (TESTS[drift.test], show_number(drift.statistic)),
         ("p value", show_number(drift.p_value)),
     ]
-    if any(_missing(drift)):
-        facts.append(("missing", " → ".join(show_share(part, 1) for part in _missing(drift))))
+    if drift.missing_reference or drift.missing_current:
+        facts.append(("missing", _show_missing(drift)))
     if drift.only_current:
         facts.append(("new categories", f"{drift.only_current:,}"))
     if drift.only_reference:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 _EVIDENCE = ("evaluation", "reproduction", "drift report")  # stands beside what it is about, up and down the flow
 _MOST_FILES = 10  # of one dataset that are shown; JSON has all
-_SHORT = 12  # digits of a digest in the flowchart
+_SHORT = 12  # digits of a digest or of a run's id in the flowchart
 _COLOURS = {
     "raw": ("#f3f0e7", "#8a7a4f"),
     "dataset": ("#e3effb", "#3b78b5"),
@@ -117,6 +117,12 @@ def _branches(nodes: Mapping[str, Recorded], start: str, step: Callable[[str], l
             continue
         shown.add(node_id)
         children = step(node_id)
+        # evidence is told once, beside the first node that it is about
+        children = [
+            child
+            for child in children
+            if child not in shown or not {nodes[node_id].kind, nodes[child].kind} & set(_EVIDENCE)
+        ]
         yield corner + head
         for line in details:
             yield f"{inner}{'│ ' if children else '  '}{line}"
@@ -133,9 +139,11 @@ def _siblings(nodes: Mapping[str, Recorded], ids: list[str], prefix: str) -> lis
 
 
 def _label(node: Recorded) -> list[str]:
-    """A node in the flowchart: what it is, and a digest short enough for a box."""
+    """A node in the flowchart: what it is, in lines and digests that are short enough for a box."""
+    name = node.name[:_SHORT] if node.kind == "run" else node.name
+    head, _ = _DESCRIBED[node.kind](name, node.facts)
     found = node.facts.get("digest") or node.facts.get("sha256")
-    return [describe(node)[0], *([f"sha256 {found[:_SHORT]}"] if found else [])]
+    return [*_one_line(head).split(", "), *([f"sha256 {found[:_SHORT]}"] if found else [])]
 
 
 def _class(node: Recorded) -> str:

@@ -40,7 +40,6 @@ def render_profile(name: str, version: str | None, facts: Sequence[tuple[str, st
         ("in memory", show_bytes(profile["num_bytes"])),
         ("missing", show_share(sum(map(_count_missing, columns)), profile["num_elements"])),
     ]
-    on_top = [fact for fact in on_top if fact[0] not in {known for known, _ in facts}]
     sections = []
     if 0 < len(columns) <= DRAWN:
         sections.append(("Columns", render_cards([_draw(column, num_rows) for column in columns])))
@@ -88,7 +87,13 @@ def _few_values(column: Column) -> list[dict[str, Any]] | None:
         return list(column["top"][:_FEW])
     if column["distinct"] > _FEW or column["infinite"]:
         return None
-    return sorted(column["top"], key=lambda top: top["value"])
+    return sorted(column["top"], key=lambda top: _order(column, top["value"]))
+
+
+def _order(column: Column, value: Any) -> Any:
+    """What values are sorted by: as text ten seconds would come before two."""
+    is_duration = column["type"].startswith("duration") and isinstance(value, str)
+    return float(value.replace("PT", "").removesuffix("S")) if is_duration else value
 
 
 def _find_remark(column: Column, num_rows: int) -> str | None:

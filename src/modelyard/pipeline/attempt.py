@@ -103,7 +103,7 @@ def run_step(
 
     Raises:
         StepFailed: for any error in the block; the run is FAILED with the traceback as an artifact.
-        AttemptLost: as it is.
+        AttemptLost, BadInput: as they are; the run is FAILED too.
     """
     active: runs.ActiveRun | None = None
     try:
@@ -117,7 +117,7 @@ def run_step(
             tags=tags,
         ) as active:
             yield active
-    except AttemptLost:
+    except (AttemptLost, BadInput):
         raise
     except Exception as error:
         url = session.pages.run(experiment_id, active.run_id) if active else None

@@ -7,11 +7,12 @@ from mlflow import MlflowException
 
 from modelyard.data.dataset import DatasetTables
 from modelyard.data.dataset_reader import FILES, DatasetFiles
+from modelyard.data.hashes import HashedFile
 from modelyard.errors import ContentMismatch, RecordLost
 from modelyard.pipeline.attempt import Attempt, recording
-from modelyard.pipeline.session import Session
+from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets as store
-from modelyard.tracking.datasets import LoggedDataset, RunSource, download_files, log_input, show_schema
+from modelyard.tracking.datasets import ContentSource, LoggedDataset, download_files, log_input, show_schema
 from modelyard.tracking.runs import ActiveRun, RunType
 
 
@@ -38,13 +39,13 @@ def use_dataset(
 
 
 def describe_dataset(dataset: store.Dataset) -> LoggedDataset:
-    """What MLflow shows of a dataset that is on record."""
+    """What MLflow shows of a dataset that is on record: of its content alone, which other runs and pipelines share."""
     return LoggedDataset(
-        source=RunSource(dataset.location, dataset.raw_digest),
+        source=ContentSource(dataset.name, dataset.digest),
         name=dataset.name,
         digest=dataset.digest,
         schema=show_schema(dataset.schema),
-        profile={"num_rows": dataset.num_rows, "num_elements": dataset.num_elements, "version": dataset.version},
+        profile={"num_rows": dataset.num_rows, "num_elements": dataset.num_elements},
     )
 
 
@@ -58,15 +59,24 @@ def load_recorded(session: Session, dataset: store.Dataset) -> DatasetTables:
     return tables
 
 
-def open_recorded(session: Session, dataset: store.Dataset, *, folder: Path) -> DatasetFiles:
+def open_recorded(
+    session: Session, dataset: store.Dataset, *, folder: Path, report: Report | None = None
+) -> DatasetFiles:
     """A recorded dataset's files in ``folder``, each and the digest verified, in memory that does not grow with it.
+
+    ``report`` is told of each file, and of the rows as they are verified.
 
     Raises:
         ContentMismatch: a file or the content is not what was recorded.
         RecordLost: it was deleted, or MLflow no longer has its run.
     """
-    files = _download(session, dataset, folder)
-    files.verify(dataset.digest, what=_name(dataset))
+    files = _download(session, dataset, folder, report)
+
+    def tell(rows: int) -> None:
+        if report is not None:
+            report("loading", (1 + rows / dataset.num_rows) / 2, f"{rows:,} of {dataset.num_rows:,} rows verified")
+
+    files.verify(dataset.digest, what=_name(dataset), told=tell)
     return files
 
 
@@ -76,12 +86,21 @@ def verify_recorded(session: Session, dataset: store.Dataset) -> None:
         open_recorded(session, dataset, folder=Path(folder))
 
 
-def _download(session: Session, dataset: store.Dataset, folder: Path) -> DatasetFiles:
-    if dataset.removed_at is not None:
+def check_there(session: Session, dataset: store.Dataset) -> None:
+    """Refuse a dataset that was deleted, also since its row was read.
+
+    Raises:
+        RecordLost: by whom, when and why.
+    """
+    now = store.get_dataset(session.records, dataset_id=dataset.dataset_id)
+    if now.removed_at is not None:
         raise RecordLost(
-            f"{_name(dataset)} was deleted by {dataset.removed_by} at {dataset.removed_at:%Y-%m-%d %H:%M} UTC: "
-            f"{dataset.removal_reason}"
+            f"{_name(now)} was deleted by {now.removed_by} at {now.removed_at:%Y-%m-%d %H:%M} UTC: {now.removal_reason}"
         )
+
+
+def _download(session: Session, dataset: store.Dataset, folder: Path, report: Report | None = None) -> DatasetFiles:
+    check_there(session, dataset)
     try:
         session.mlflow.get_run(dataset.mlflow_run_id)
     except MlflowException as error:
@@ -93,7 +112,15 @@ def _download(session: Session, dataset: store.Dataset, folder: Path) -> Dataset
         ) from None
     recorded = store.list_dataset_files(session.records, dataset_id=dataset.dataset_id)
     tables = [file for file in recorded if file.path in FILES]
-    download_files(session.mlflow, run_id=dataset.mlflow_run_id, files=tables, folder=folder)
+    total, done = sum(file.size_bytes for file in tables), 0
+
+    def tell(file: HashedFile) -> None:
+        nonlocal done
+        done += file.size_bytes
+        if report is not None:
+            report("loading", done / total / 2, f"{done:,} of {total:,} bytes loaded")
+
+    download_files(session.mlflow, run_id=dataset.mlflow_run_id, files=tables, folder=folder, told=tell)
     return DatasetFiles(folder)
 
 

@@ -67,8 +67,7 @@ def _measure(
 ) -> DriftReport:
     reference, current = request.reference, request.current
     logged = None if isinstance(current, RawCurrent) else current
-    tags = describe_origin(request.workload, request.code, user=session.user) | {
-        "mlflow.source.name": f"modelyard drift {request.workload.spec.name}",
+    tags = describe_origin(request.workload, request.code, user=session.user, command="drift") | {
         "evaluation": "drift",
         "dataset_version": reference.version,
         "dataset_digest": reference.digest,
@@ -132,7 +131,7 @@ def _load_current(session: Session, request: DriftRequest, *, folder: Path) -> t
         hashed = fetch_raw(current.raw, raw_uri=session.raw_uri, folder=Path(scratch))
         parts = (
             DatasetTables(X=part.X, y=part.y, split=part.split, extra=part.extra)
-            for part in process_rows(request.workload, hashed.located, parameters=current.parameters)
+            for part in process_rows(request.workload, hashed.located, parameters=current.parameters, trainable=False)
         )
         written = write_dataset(parts, folder=folder)
     return written.digest, DatasetFiles(folder)

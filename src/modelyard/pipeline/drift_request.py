@@ -8,9 +8,7 @@ from uuid import UUID
 from modelyard.data.drift import DriftLimits
 from modelyard.errors import BadInput
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.raw import LocatedData
 from modelyard.pipeline.request import TrainingRequest
-from modelyard.pipeline.rows import process_rows
 from modelyard.store.catalogue import find_newest, resolve_dataset
 from modelyard.store.connections import Connection
 from modelyard.store.datasets import Dataset, get_dataset
@@ -91,16 +89,6 @@ def choose_parameters(asked: TrainingRequest, reference: Dataset) -> Parameters:
         ) from None
 
 
-def check_current(workload: Workload, located: LocatedData, *, parameters: Parameters) -> None:
-    """Process raw data and keep nothing of it, so that what cannot be read is said before anything is stored.
-
-    Raises:
-        RawDataMalformed: with every problem that was found.
-    """
-    for _ in process_rows(workload, located, parameters=parameters):
-        pass
-
-
 def read_drift(connection: Connection, arguments: Mapping[str, Any]) -> DriftRequest:
     """A request from a job's arguments.
 
@@ -111,7 +99,11 @@ def read_drift(connection: Connection, arguments: Mapping[str, Any]) -> DriftReq
     workload = get_workload(str(arguments.get("workload")))
     current: Dataset | RawCurrent
     if "raw" in arguments:
-        parameters = workload.spec.processing.model_validate(arguments["parameters"])
+        try:
+            parameters = workload.spec.processing.model_validate(arguments["parameters"])
+        except ValueError as error:
+            problem = " ".join(str(error).split())
+            raise BadInput(f"this release does not take the job's parameters: {problem}; ask for it anew") from None
         current = RawCurrent(raw=arguments["raw"], parameters=parameters)
     else:
         current = get_dataset(connection, dataset_id=UUID(arguments["current_dataset_id"]))

@@ -88,7 +88,7 @@ class _Work:
             kept = None if streams(request.workload) else next(rows)
             dataset, result = log_dataset(
                 session,
-                describe_new(request, hashed.raw, arguments, user=session.user),
+                describe_new(request, hashed.raw, arguments, user=session.user, command=self._attempt.job.kind),
                 rows if kept is None else [kept],
                 attempt=self._attempt,
                 report=self._progress,

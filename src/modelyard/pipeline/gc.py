@@ -156,6 +156,8 @@ def _plan_runs(session: Session, *, unused_for: timedelta) -> Iterator[Garbage]:
 def _is_dead(session: Session, run: Run) -> bool:
     """Whether a processing run will never be a dataset on record: it is none, and nobody who may record writes it."""
     connection = session.records
+    if "workload" not in run.data.tags:  # not ours: a server that was adopted may have runs of this type
+        return False
     if run.info.status == "FINISHED" or find_by_run(connection, mlflow_run_id=run.info.run_id) is not None:
         return False
     if run.info.status in _ENDED:

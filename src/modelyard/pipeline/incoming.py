@@ -1,23 +1,45 @@
 """Files that were dropped in a folder: which of them are raw data, and under what names."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from modelyard.data.files import READABLE_SUFFIXES
 from modelyard.errors import RawDataMalformed
+
+_LINK = "Name that folder, or move it here."
 
 
 def find_files(folder: Path, *, preferred: Sequence[str]) -> tuple[Path, ...]:
     """The raw files of a folder, as ``select_names`` chooses them.
 
     Raises:
-        RawDataMalformed: there is none, or the folder cannot be read.
+        RawDataMalformed: there is none, a folder in it cannot be read, a link leads to a folder or nowhere.
     """
+    names: list[str] = []
     try:
-        found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        for name in preferred:
+            if (folder / name).is_file():
+                return (folder / name,)
+        for parent, folders, files in os.walk(folder, onerror=_refuse):
+            folders[:] = [name for name in folders if not _is_hidden(name)]
+            for path in (Path(parent, name) for name in folders):
+                if path.is_symlink():
+                    raise RawDataMalformed(path, ["it is a link to a folder, and may lead in a circle"], hint=_LINK)
+            names += [Path(parent, name).relative_to(folder).as_posix() for name in files]
+        found = tuple(folder / name for name in select_names(names, preferred=preferred, where=str(folder)))
+        for path in found:
+            if not path.is_file():
+                raise RawDataMalformed(path, ["it is no file, or a link that leads nowhere"], hint="Remove it.")
     except OSError as error:
-        raise RawDataMalformed(folder, [f"it cannot be read: {error.strerror}"]) from None
-    return tuple(folder / name for name in select_names(found, preferred=preferred, where=str(folder)))
+        _refuse(error)
+    return found
+
+
+def _refuse(error: OSError) -> NoReturn:
+    problem = f"it cannot be read: {error.strerror}"
+    raise RawDataMalformed(error.filename, [problem], hint="Make it readable, or move it elsewhere.") from None
 
 
 def select_names(names: Sequence[str], *, preferred: Sequence[str], where: str) -> list[str]:
@@ -36,7 +58,7 @@ def select_names(names: Sequence[str], *, preferred: Sequence[str], where: str) 
         name
         for name in names
         if PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES
-        and not any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+        and not any(_is_hidden(part) for part in PurePosixPath(name).parts)
     ]
     if not readable:
         problem = f"holds none of {', '.join(preferred)} and no file called {', '.join(READABLE_SUFFIXES)}"
@@ -44,7 +66,11 @@ def select_names(names: Sequence[str], *, preferred: Sequence[str], where: str) 
     return sorted(readable, key=lambda name: PurePosixPath(name).parts)
 
 
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
 def is_name_inside(name: str) -> bool:
-    """Whether a name, with ``/`` between its parts, leads to a file inside of a folder, as its only name."""
+    """Whether a name, with ``/`` between its parts, leads to a file inside of a folder, as its only name, in print."""
     path = PurePosixPath(name)
-    return str(path) == name != "." and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    return str(path) == name != "." and not path.is_absolute() and ".." not in path.parts and name.isprintable()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from modelyard.errors import BadInput, StackRefused
+from modelyard.errors import BadInput, RawDataMalformed, StackRefused
 from modelyard.pipeline.incoming import is_name_inside, select_names
 from modelyard.pipeline.raw_bucket import open_client, translated
 
@@ -46,7 +46,7 @@ def download(
 
     Raises:
         BadInput: no address of a bucket.
-        RawDataMalformed: nothing that can be read is there.
+        RawDataMalformed: nothing that can be read is there, or a key that cannot be a file's name.
         ServiceFailed: no such bucket, no right, or no answer.
         StackRefused: the folder's disk has too little room.
     """
@@ -61,13 +61,20 @@ def download(
     else:
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
         sizes = _list_sizes(client, bucket, prefix)
-        names = [name[len(prefix) :] for name in sizes if is_name_inside(name[len(prefix) :])]
+        names = [name[len(prefix) :] for name in sizes]
         chosen = select_names(names, preferred=preferred, where=f"s3://{bucket}/{prefix}")
+        if strange := [name for name in chosen if not is_name_inside(name)]:
+            problem = f"{len(strange):,} keys cannot be names of files, e.g. {', '.join(map(repr, strange[:3]))}"
+            raise RawDataMalformed(f"s3://{bucket}/{prefix}", [problem], hint="Give them others.")
     folder.mkdir(parents=True, exist_ok=True)
     _check_space(folder, sum(sizes[prefix + name] for name in chosen))
     for name in chosen:
         report(f"copying s3://{bucket}/{prefix}{name} ({sizes[prefix + name]:,} bytes)")
-        _copy(client, bucket, prefix + name, folder / name)
+        try:
+            _copy(client, bucket, prefix + name, folder / name)
+        except OSError as error:  # a name that is too long, or a folder's too; a full disk
+            problem = f"it cannot be copied to {folder / name}: {error.strerror or error}"
+            raise RawDataMalformed(f"s3://{bucket}/{prefix}{name}", [problem]) from None
     return f"s3://{bucket}/{key}", tuple(folder / name for name in chosen)
 
 

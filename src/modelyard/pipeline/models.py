@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.data.compatibility import compare_columns, compare_frame, list_features
-from modelyard.errors import BadInput, SchemaMismatch
+from modelyard.errors import SchemaMismatch
 from modelyard.pipeline.session import Session
 from modelyard.store import datasets, models
 from modelyard.tracking.models import load_model
@@ -57,16 +57,11 @@ def load_model_version(session: Session, text: str) -> VerifiedModel:
     """The model version ``NAME/VERSION``, every file verified before it is opened.
 
     Raises:
-        BadInput: the text names no version.
-        RecordNotFound: there is no such version on record.
+        UnknownName: there is no such version on record.
         ContentMismatch: a file is missing or not what was recorded.
         UntrustedModel: the file holds types outside our allow-list.
     """
-    name, slash, number = text.rpartition("/")
-    if not (name and slash and number.isdigit()):
-        raise BadInput(f"{text!r} names no model version; write NAME/VERSION, e.g. california_housing_model/3")
-    version = models.get_model_version(session.records, mlflow_model_name=name, mlflow_model_version=number)
-    return load_verified(session, version)
+    return load_verified(session, models.resolve_model_version(session.records, text))
 
 
 def load_verified(session: Session, version: models.ModelVersion) -> VerifiedModel:

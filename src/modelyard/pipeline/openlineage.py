@@ -40,8 +40,8 @@ def list_events(
     """A COMPLETE event for the processing run of a dataset, and one for each run that used it.
 
     Raw files and a parent dataset are inputs of the processing run, the dataset is its output. It is the input of each
-    training and evaluation, whose output is the model version. Which column came from which is not on record, so no
-    event says it.
+    training, whose output is the model version, and of each evaluation, which reads the model version too and makes
+    nothing. Which column came from which is not on record, so no event says it.
 
     Args:
         connection: as anybody who may read.
@@ -75,7 +75,7 @@ def list_events(
     for use in runs.values():
         if use.run_type == "dataset":
             continue
-        model = use.model_version or judged.get(use.mlflow_run_id)
+        made, read = use.model_version, judged.get(use.mlflow_run_id)
         yield _build_event(
             dataset,
             namespace=namespace,
@@ -83,8 +83,11 @@ def list_events(
             run_type=use.run_type,
             at=use.created_at,
             code=codes.get(use.mlflow_run_id),
-            inputs=[_describe_input(dataset, namespace)],
-            outputs=[_describe_model(model, namespace)] if model else [],
+            inputs=[
+                _describe_input(dataset, namespace),
+                *([events.InputDataset(**_describe_model(read, namespace))] if read else []),
+            ],
+            outputs=[events.OutputDataset(**_describe_model(made, namespace))] if made else [],
         )
 
 
@@ -159,17 +162,17 @@ def _describe_input(dataset: Dataset, namespace: str) -> events.InputDataset:
     return events.InputDataset(namespace, dataset.name, facets=_describe_facets(dataset))
 
 
-def _describe_model(model: str, namespace: str) -> events.OutputDataset:
+def _describe_model(model: str, namespace: str) -> dict[str, Any]:
     name, _, version = model.rpartition("/")
-    return events.OutputDataset(
-        namespace,
-        f"models/{name}",
-        facets={
+    return {
+        "namespace": namespace,
+        "name": f"models/{name}",
+        "facets": {
             "version": facets.dataset_version_dataset.DatasetVersionDatasetFacet(version),
             "dataSource": facets.datasource_dataset.DatasourceDatasetFacet(name="mlflow", uri=f"models:/{model}"),
             "documentation": facets.documentation_dataset.DocumentationDatasetFacet(f"MLflow registered model {name}"),
         },
-    )
+    }
 
 
 def _describe_facets(dataset: Dataset) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from modelyard.data.dataset import DatasetTables
-from modelyard.data.dataset_writer import WrittenDataset, write_dataset, write_json
+from modelyard.data.dataset_writer import WrittenDataset, check_facts, write_dataset, write_json
 from modelyard.data.hashes import HashedFile, hash_folder
 from modelyard.data.profile import Profiler
 from modelyard.data.splits import SplitCheck
@@ -18,11 +16,12 @@ from modelyard.errors import DataInvalid
 from modelyard.pages.profile import render_profile
 from modelyard.pipeline.attempt import Attempt, recording, run_step
 from modelyard.pipeline.dataset_request import DatasetRequest
-from modelyard.pipeline.datasets import describe_dataset, verify_recorded
+from modelyard.pipeline.datasets import check_there, describe_dataset, verify_recorded
+from modelyard.pipeline.preprocessing import keep_preprocessing
 from modelyard.pipeline.results import DatasetResult
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets as store
-from modelyard.tracking.datasets import PREPROCESSING_PATH, log_input
+from modelyard.tracking.datasets import log_input
 from modelyard.tracking.runs import ActiveRun, is_finished
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.contract import Processed
@@ -47,6 +46,8 @@ def log_dataset(
 ) -> tuple[store.Dataset, DatasetResult]:
     """Log a dataset, or find it: the same content with the same pipeline is never logged twice.
 
+    New rows are told from the version that was the newest when this began.
+
     Args:
         session: open connections, as the trainer.
         request: everything but the rows.
@@ -56,24 +57,34 @@ def log_dataset(
 
     Raises:
         DataInvalid: rows that break an expectation; nothing was logged.
-        BadInput: no rows, or a split that cannot be trained and tested on; nothing was logged.
-        RecordConflict: the version is another dataset's, or this content has another version.
+        BadInput: no rows, a split that cannot be trained and tested on, or content that is on record otherwise: for
+            another workload, or as meeting its expectations; nothing was logged.
+        VersionRefused: the version is another dataset's, or this content has another version.
         ContentMismatch: the same content was logged before, and what is stored is damaged.
+        RecordLost: the parent was deleted.
         StepFailed: the upload failed; the run is FAILED.
     """
+    if request.parent is not None:
+        check_there(session, request.parent)
+
+    def wait() -> None:
+        report("processing", None, "another process logs this very content; waiting for it")
+
     with tempfile.TemporaryDirectory(prefix="modelyard-") as scratch:
         content = _write(session, request, rows, folder=Path(scratch), report=report)
         experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
         digest = content.written.digest
-        with store.lock_dataset(session.records, name=content.name, digest=digest):
+        with store.lock_dataset(session.records, name=content.name, digest=digest, tell=wait):
             found = store.find_dataset(
                 session.records, name=content.name, digest=digest, preprocessing_hash=content.preprocessing_hash
             )
             if found is None:
+                store.check_version_free(session.records, name=content.name, version=request.version)
                 recorded = _log(session, request, content, attempt=attempt, report=report, experiment_id=experiment_id)
             else:
                 recorded = found
                 store.check_version(recorded, request.version)
+                request.check_known(recorded, content.violations)
                 report("processing", 0.6, "verifying the dataset that was logged before")
                 verify_recorded(session, recorded)
                 if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
@@ -107,7 +118,8 @@ def _write(
     def pass_on() -> Iterator[DatasetTables]:
         for part in rows:
             if not hashes:
-                hashes.append(_keep_preprocessing(part.preprocessing, folder))
+                hashes.append(keep_preprocessing(part.preprocessing, folder))
+            check_facts("note", part.notes)
             notes.update(part.notes)
             split.update(part.split, part.load_groups(request.group_column))
             yield DatasetTables(X=part.X, y=part.y, split=part.split, extra=part.extra)
@@ -152,16 +164,6 @@ class _Profile:
     def result(self) -> dict[str, Any]:
         assert self._profiler is not None  # noqa: S101  a dataset without rows is refused before
         return self._profiler.result()
-
-
-def _keep_preprocessing(preprocessing: Any, folder: Path) -> str:
-    """Write the unfitted pipeline, and tell its hash; empty where there is none."""
-    if preprocessing is None:
-        return ""
-    path = folder / PREPROCESSING_PATH
-    path.parent.mkdir()
-    joblib.dump(preprocessing, path)
-    return str(joblib.hash(preprocessing, hash_name="sha1"))  # the file's bytes differ with where objects lie
 
 
 def _log(
@@ -254,15 +256,15 @@ def _write_descriptions(content: _Content, facts: Mapping[str, Any]) -> tuple[Ha
     write_json(facts, folder / "metadata.json")
     write_json(content.profile, folder / "profile.json")
     if "columns" in content.profile:
+        sources = [file["name"] for file in facts["raw_files"]] or [facts["data_source"]]
         shown = [
+            ("by split", ", ".join(f"{count:,} {name}" for name, count in content.split_counts.items())),
+            ("made from", ", ".join(sources) if len(sources) <= 10 else f"{len(sources):,} files"),
             ("digest", facts["digest"]),
-            ("rows", ", ".join(f"{count:,} {name}" for name, count in content.split_counts.items())),
-            ("made from", ", ".join(file["name"] for file in facts["raw_files"]) or facts["data_source"]),
         ]
         page = render_profile(content.name, None, shown, content.profile)
         (folder / "profile.html").write_text(page, encoding="utf-8")
-    known = {file.path for file in content.written.files}
-    return tuple(file for file in hash_folder(content.folder) if file.path not in known)
+    return hash_folder(content.folder, leave_out=[file.path for file in content.written.files])
 
 
 def _show(run: ActiveRun, recorded: store.Dataset) -> None:

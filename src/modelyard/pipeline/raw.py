@@ -88,6 +88,7 @@ def locate_raw(
         report: told what is being tried.
 
     Raises:
+        BadInput: nothing was named.
         RawDataNotFound: the named file is not there.
         RawDataMalformed: the named folder or prefix holds nothing that can be read.
         ServiceFailed: the bucket is not there, does not answer, or refuses.
@@ -111,6 +112,8 @@ def locate_raw(
 def _locate_named(
     data: str | Path, *, preferred: Sequence[str], folder: Path, report: Callable[[str], None]
 ) -> LocatedData:
+    if not str(data):
+        raise BadInput("--data is empty; name a file, a folder or s3://bucket/prefix")
     if str(data).startswith("s3:/"):
         from modelyard.pipeline.incoming_bucket import download  # boto3 takes a third of a second
 
@@ -124,11 +127,14 @@ def _locate_named(
         raise RawDataNotFound(path) from None
     except OSError as error:
         raise RawDataMalformed(path, [f"it cannot be read: {error.strerror}"]) from None
+    root = path if stat.S_ISDIR(mode) else path.parent
+    while "=" in root.name:  # a part of a partitioned folder keeps the names that hold its values
+        root = root.parent
     if stat.S_ISDIR(mode):
-        return LocatedData(files=find_files(path, preferred=preferred), source="file_path", why="named", folder=path)
+        return LocatedData(files=find_files(path, preferred=preferred), source="file_path", why="named", folder=root)
     if not stat.S_ISREG(mode):
         raise RawDataMalformed(path, ["it is neither a file nor a folder"], hint="Name a file.")
-    return LocatedData(files=(path,), source="file_path", why="named")
+    return LocatedData(files=(path,), source="file_path", why="named", folder=None if root == path.parent else root)
 
 
 def _find_in(folder: Path, names: Sequence[str]) -> Path | None:

@@ -3,8 +3,9 @@
 from modelyard.errors import BadInput, UnknownName
 from modelyard.pipeline.session import Session
 from modelyard.store import removals
-from modelyard.store.catalogue import list_datasets
+from modelyard.store.catalogue import find_named
 from modelyard.store.datasets import Dataset, get_dataset
+from modelyard.store.usage import list_summaries
 from modelyard.tracking.deletion import delete_artifacts, delete_run, find_run
 
 _REASON_LIMIT = 1000  # characters
@@ -18,16 +19,15 @@ def find_version(session: Session, text: str) -> Dataset:
         UnknownName: there is none.
     """
     name, _, version = text.partition("@")
-    of_name = list_datasets(session.records, name=name) if name else []
+    if version and (found := find_named(session.records, name=name, version=version)):
+        return found
+    of_name = list_summaries(session.records, name=name, limit=20)
     if not version:
-        known = ", ".join(f"{row.name}@{row.version}" for row in of_name[:20])
+        known = ", ".join(f"{row.name}@{row.version}" for row in of_name)
         raise BadInput(f"{text!r} names no version; give NAME@VERSION" + (f", one of: {known}" if known else ""))
-    for row in of_name:
-        if row.version == version:
-            return row
-    known_rows = of_name or list_datasets(session.records)
+    rows = of_name or list_summaries(session.records, limit=20)
     hint = "modelyard datasets list has all of them."
-    raise UnknownName("dataset", text, [f"{row.name}@{row.version}" for row in known_rows[:20]], hint=hint)
+    raise UnknownName("dataset", text, [f"{row.name}@{row.version}" for row in rows], hint=hint)
 
 
 def check_removal(session: Session, dataset: Dataset, *, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from modelyard.data.predictions import compare_predictions, digest_predictions
@@ -40,26 +40,22 @@ class ReproductionRequest:
         """As it is written: ``houses_model/3``."""
         return f"{self.version.mlflow_model_name}/{self.version.mlflow_model_version}"
 
+    def arguments(self) -> dict[str, Any]:
+        """The request as a job's arguments: references only."""
+        return {
+            "workload": self.workload.spec.name,
+            "mlflow_experiment": self.mlflow_experiment,  # where runs of attempts that died are looked for
+            "model_name": self.version.mlflow_model_name,
+            "model_version": self.version.mlflow_model_version,
+        }
 
-def build_arguments(version: models.ModelVersion) -> dict[str, Any]:
-    """The arguments of a job that trains a model version anew: references only."""
-    return {
-        "workload": version.workload,
-        "model_name": version.mlflow_model_name,
-        "model_version": version.mlflow_model_version,
-    }
 
-
-def read_reproduction(connection: Connection, arguments: Mapping[str, Any]) -> ReproductionRequest:
-    """A reproduction from recorded arguments.
+def build_reproduction(connection: Connection, version: models.ModelVersion) -> ReproductionRequest:
+    """The reproduction of a model version by the code that is here.
 
     Raises:
         BadInput: this release has no such workload, or it does not take the model's parameters any more.
-        RecordNotFound: no such model version or dataset is on record.
     """
-    version = models.get_model_version(
-        connection, mlflow_model_name=arguments["model_name"], mlflow_model_version=arguments["model_version"]
-    )
     dataset = datasets.get_dataset(connection, dataset_id=version.dataset_id)
     try:
         workload = get_workload(version.workload)
@@ -79,6 +75,19 @@ def read_reproduction(connection: Connection, arguments: Mapping[str, Any]) -> R
         version=version,
         dataset=dataset,
     )
+
+
+def read_reproduction(connection: Connection, arguments: Mapping[str, Any]) -> ReproductionRequest:
+    """A reproduction from a job's arguments.
+
+    Raises:
+        BadInput: this release has no such workload, or it does not take the model's parameters any more.
+        RecordNotFound: no such model version is on record.
+    """
+    version = models.get_model_version(
+        connection, mlflow_model_name=arguments["model_name"], mlflow_model_version=arguments["model_version"]
+    )
+    return replace(build_reproduction(connection, version), mlflow_experiment=arguments["mlflow_experiment"])
 
 
 def reproduce_model(
@@ -101,7 +110,7 @@ def reproduce_model(
         return result
     version, dataset = request.version, request.dataset
     experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
-    tags = describe_origin(request.workload, request.code, user=session.user) | {
+    tags = describe_origin(request.workload, request.code, user=session.user, command="reproduce") | {
         "evaluation": "reproduction",
         "reproduces": request.model,
         "model_name": version.mlflow_model_name,

@@ -1,20 +1,17 @@
 """What a user asks for: checked as a whole before anything is started or written."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from modelyard.data.profile import count_infinite
-from modelyard.data.splits import check_split
-from modelyard.errors import BadInput, InvalidParameter, RawDataMalformed
+from modelyard.errors import BadInput, InvalidParameter
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.raw import HashedData, LocatedData, RawData, fetch_raw, hash_raw, locate_raw
-from modelyard.workloads.contract import Parameters, Processed, Workload
+from modelyard.pipeline.raw import HashedData, RawData, hash_raw, locate_raw
+from modelyard.pipeline.rows import check_rows
+from modelyard.workloads.contract import Parameters, Workload
 from modelyard.workloads.registry import build_parameters, get_workload
 
 
@@ -61,13 +58,13 @@ class TrainingRequest:
             **{name: value for name, value in options.items() if value is not None and value is not False},
         }
 
-    def tags(self, *, user: str) -> dict[str, str]:
+    def tags(self, *, user: str, command: str = "train") -> dict[str, str]:
         """Tags that every run of this request carries: whose it is, and which code made it."""
-        return describe_origin(self.workload, self.code, user=user)
+        return describe_origin(self.workload, self.code, user=user, command=command)
 
 
-def describe_origin(workload: Workload, code: CodeVersion, *, user: str) -> dict[str, str]:
-    """Tags that say whose a run is, and which code made it."""
+def describe_origin(workload: Workload, code: CodeVersion, *, user: str, command: str = "train") -> dict[str, str]:
+    """Tags that say whose a run is, which command asked for it, and which code made it."""
     spec = workload.spec
     return {
         "workload": spec.name,
@@ -79,17 +76,9 @@ def describe_origin(workload: Workload, code: CodeVersion, *, user: str) -> dict
         "workload_sha256": code.workload_sha256,
         "mlflow.user": user,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": f"modelyard train {spec.name}",
+        "mlflow.source.name": f"modelyard {command} {spec.name}",
         **({"mlflow.source.git.commit": code.commit} if code.commit else {}),
     }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedData:
-    """Raw data that was read and processed without an error."""
-
-    hashed: HashedData
-    processed: Processed
 
 
 def build_request(
@@ -172,17 +161,32 @@ def parse_assignments(texts: list[str]) -> dict[str, str]:
 
 
 def check_data(
-    request: TrainingRequest, *, data: str | Path | None, data_dir: Path, folder: Path, report: Callable[[str], None]
-) -> CheckedData:
-    """Find, read and process the raw data in memory; nothing is written but a download or sample into ``folder``.
+    request: TrainingRequest,
+    *,
+    data: str | Path | None,
+    data_dir: Path,
+    folder: Path,
+    report: Callable[[str], None],
+    allow_invalid: bool = False,
+) -> HashedData:
+    """Find raw data and check it as ``check_rows`` does; nothing is written but a download or sample into ``folder``.
 
     Raises:
         RawDataNotFound: data that was named is not there.
         RawDataMalformed: with every problem that was found.
+        DataInvalid: rows that break an expectation, unless ``allow_invalid``.
     """
     located = locate_raw(request.workload, data=data, data_dir=data_dir, folder=folder, report=report)
     hashed = hash_raw(located)
-    return CheckedData(hashed=hashed, processed=process_raw(request, located))
+    check_rows(
+        request.workload,
+        located,
+        parameters=request.processing,
+        expectations=request.workload.spec.expectations,
+        allow_invalid=allow_invalid,
+        report=report,
+    )
+    return hashed
 
 
 def read_request(arguments: Mapping[str, Any]) -> TrainingRequest:
@@ -198,35 +202,3 @@ def read_request(arguments: Mapping[str, Any]) -> TrainingRequest:
         run_name=arguments.get("run_name"),
         mlflow_experiment=arguments.get("mlflow_experiment"),
     )
-
-
-def fetch_data(request: TrainingRequest, arguments: Mapping[str, Any], *, raw_uri: str) -> CheckedData:
-    """The data that recorded arguments name, from the raw store, verified and processed.
-
-    Raises:
-        RecordLost: the store has it no longer.
-        ContentMismatch: its bytes are not those that were stored.
-        ServiceFailed: the store does not answer, or refuses.
-    """
-    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        hashed = fetch_raw(arguments["raw"], raw_uri=raw_uri, folder=Path(folder))
-        return CheckedData(hashed=hashed, processed=process_raw(request, hashed.located))
-
-
-def process_raw(request: TrainingRequest, located: LocatedData) -> Processed:
-    """Read and process raw data in memory.
-
-    Raises:
-        RawDataMalformed: with every problem that was found.
-    """
-    workload = request.workload
-    parameters = request.processing
-    raw = workload.load_raw(located.files, parameters=parameters)
-    with np.errstate(all="ignore"):  # what overflows is found below, and named
-        processed = workload.process(raw, parameters=parameters)
-    infinite = {**count_infinite(processed.X), **count_infinite(processed.y)}
-    if infinite:
-        problems = [f"{name} becomes infinite in {count:,} rows" for name, count in infinite.items()]
-        raise RawDataMalformed(located.files[0], problems, hint="Some of its numbers are too large or too small.")
-    check_split(processed.split, processed.load_groups(workload.spec.group_column))
-    return processed

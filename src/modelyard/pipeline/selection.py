@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
 
 from modelyard.errors import BadInput, DatasetRefused, RecordLost
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.store.catalogue import find_by_run, find_newest, list_datasets, resolve_dataset
 from modelyard.store.connections import Connection
-from modelyard.store.datasets import Dataset
+from modelyard.store.datasets import Dataset, get_dataset
+from modelyard.store.usage import list_used
 from modelyard.workloads.contract import WorkloadSpec
 from modelyard.workloads.registry import build_parameters
 
@@ -51,8 +53,8 @@ def select_dataset(
     request: TrainingRequest,
     *,
     mlflow: "Callable[[], MlflowClient]",
-    active_run_id: str | None = None,
-    provided: Dataset | str | None = None,
+    active_run: "Run | None" = None,
+    provided: Dataset | None = None,
     run_id: str | None = None,
     name: str | None = None,
     strict: bool = False,
@@ -66,8 +68,8 @@ def select_dataset(
         connection: as anybody who may read.
         request: the training; its processing parameters that nobody gave are taken from a dataset that is named.
         mlflow: gives a client, where one is needed.
-        active_run_id: the MLflow run that the caller is in; a dataset logged in it with context ``training`` counts.
-        provided: a dataset that is handed over, or its name.
+        active_run: the MLflow run that the caller is in; a dataset logged in it with context ``training`` counts.
+        provided: a dataset that is handed over.
         run_id: the run that has logged the dataset.
         name: ``NAME``, ``NAME@VERSION`` or a digest.
         strict: no file is fallen back to.
@@ -77,12 +79,12 @@ def select_dataset(
         UnknownName: no dataset is called so.
     """
     workload = request.workload.spec.name
-    logged = find_logged(connection, mlflow(), active_run_id, workload=workload) if active_run_id else None
-    if logged is not None:
-        return _take(request, logged, why=f"logged in the current run {active_run_id}")
+    logged = find_logged(connection, active_run, workload=workload) if active_run else None
+    if active_run and logged is not None:
+        return _take(request, logged, why=f"logged in the current run {active_run.info.run_id}")
     if provided is not None:
-        dataset = _resolve(connection, provided) if isinstance(provided, str) else provided
-        return _take(request, dataset, why="handed over", source="provided_dataset")
+        now = get_dataset(connection, dataset_id=provided.dataset_id)  # it may have been deleted since
+        return _take(request, now, why="handed over", source="provided_dataset")
     if run_id is not None:
         return _take(request, _get_by_run(connection, request, mlflow(), run_id), why=f"logged by run {run_id}")
     if name is not None:
@@ -96,7 +98,7 @@ def select_dataset(
         selection = _take(request, newest, why="the newest that was processed with these parameters")
         return replace(selection, note=note)
     said = ", ".join(f"{key}={value}" for key, value in parameters.items())
-    reason = f"no dataset of {workload} with {said} is on record"
+    reason = f"no dataset of {workload} with {said} is on record (made-up data and broken expectations do not count)"
     if strict:
         raise DatasetRefused(
             f"{reason}, and --strict (STRICT=1) takes no file instead; make one (modelyard process {workload}), "
@@ -125,6 +127,7 @@ def _take(
         dataset=dataset,
         data_source="sample" if dataset.data_source == "sample" else source,
         why=why,
+        note=f"{called} breaks {n} expectation{'' if n == 1 else 's'}" if (n := len(dataset.violations)) else None,
     )
 
 
@@ -157,23 +160,46 @@ def _resolve(connection: Connection, text: str) -> Dataset:
         raise DatasetRefused(str(deleted)) from None
 
 
-def find_logged(
-    connection: Connection, client: "MlflowClient", run_id: str, *, workload: str | None = None
-) -> Dataset | None:
+def find_active_run(client: "MlflowClient") -> "Run | None":
+    """The MLflow run that is active in this process; None where it is on another server."""
+    import mlflow
+
+    active = mlflow.active_run()
+    return find_run(client, active.info.run_id) if active else None
+
+
+def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
+    """A run of this server, or None."""
+    from mlflow import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
+def find_logged(connection: Connection, run: "Run", *, workload: str | None = None) -> Dataset | None:
     """The dataset on record that is an input of a run with context ``training``, of this workload if one is named.
 
     Raises:
         DatasetRefused: there are several.
     """
-    found = {
-        row.dataset_id: row
-        for entry in _list_training_inputs(client.get_run(run_id))
-        for row in list_datasets(connection, name=entry.dataset.name, digest=entry.dataset.digest)
-        if row.workload == (workload or row.workload) and row.removed_at is None
-    }
+    used = list_used(connection, mlflow_run_id=run.info.run_id, context="training")
+    found: dict[UUID, Dataset] = {}
+    for entry in _list_training_inputs(run):
+        rows = list_datasets(connection, name=entry.dataset.name, digest=entry.dataset.digest)
+        fitting = [row for row in rows if row.workload == (workload or row.workload)]
+        # the same rows with another pipeline are another dataset: MLflow shows them alike, and our record tells which
+        known = [row for row in fitting if row.dataset_id in used]
+        there = [row for row in fitting if row.removed_at is None]
+        found |= {row.dataset_id: row for row in known or there[:1] or fitting[:1]}
     if len(found) > 1:
         names = ", ".join(f"{row.name}@{row.version}" for row in found.values())
-        raise DatasetRefused(f"the current run {run_id} has several datasets: {names}; hand one over")
+        raise DatasetRefused(
+            f"the current run {run.info.run_id} has several datasets: {names}; use a run that has one, or none"
+        )
     return next(iter(found.values()), None)
 
 
@@ -191,14 +217,10 @@ def _get_by_run(connection: Connection, request: TrainingRequest, client: "Mlflo
 
 
 def _get_run(client: "MlflowClient", run_id: str) -> "Run":
-    from mlflow import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise DatasetRefused(f"there is no run {run_id!r}; modelyard datasets list has the run of each") from None
+    run = find_run(client, run_id)
+    if run is None:
+        raise DatasetRefused(f"there is no run {run_id!r}; modelyard datasets show NAME has the run of a dataset")
+    return run
 
 
 def _check_run(run: "Run", spec: WorkloadSpec) -> None:

@@ -5,8 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from modelyard.data.splits import check_split
-from modelyard.errors import RecordLost
-from modelyard.pipeline.datasets import load_recorded
+from modelyard.pipeline.datasets import check_there, load_recorded
 from modelyard.pipeline.results import DatasetResult
 from modelyard.pipeline.session import Session
 from modelyard.store import datasets
@@ -125,8 +124,6 @@ def load_processed(session: Session, dataset: datasets.Dataset) -> Processed:
         ContentMismatch: it is not what was recorded.
         BadInput: its split cannot be trained and tested on.
     """
-    if dataset.removed_at is not None:
-        raise RecordLost(f"dataset {dataset.name} {dataset.version} was deleted by {dataset.removed_by}")
     tables = load_recorded(session, dataset)
     processed = Processed(
         X=tables.X,
@@ -140,20 +137,25 @@ def load_processed(session: Session, dataset: datasets.Dataset) -> Processed:
     return processed
 
 
-def load_pipeline(session: Session, of: datasets.Dataset | str) -> Any:
+def load_pipeline(session: Session, of: datasets.Dataset | str, *, sha256: str | None = None) -> Any:
     """The unfitted preprocessing of a dataset, named by its row or by its processing run; None if it has none.
 
     A run of an earlier release, which stored it as a model, is read with a warning.
 
+    Args:
+        session: open connections.
+        of: the dataset, or the id of its run.
+        sha256: of the pickle that a run of an earlier release has and nothing on record vouches for.
+
     Raises:
-        ContentMismatch: the file is not what was recorded; nothing of it was opened.
+        ContentMismatch: the file is not what was recorded, or not what ``sha256`` says; nothing of it was opened.
         RecordLost: the dataset was deleted.
         DatasetRefused: there is no such run, or none with a pipeline.
+        UntrustedModel: nothing vouches for the file.
     """
     dataset = find_by_run(session.records, mlflow_run_id=of) if isinstance(of, str) else of
     if dataset is None:
-        return pipelines.load_old_pipeline(session.mlflow, run_id=str(of))
-    if dataset.removed_at is not None:
-        raise RecordLost(f"dataset {dataset.name} {dataset.version} was deleted by {dataset.removed_by}")
+        return pipelines.load_old_pipeline(session.mlflow, run_id=str(of), sha256=sha256)
+    check_there(session, dataset)
     files = datasets.list_dataset_files(session.records, dataset_id=dataset.dataset_id)
     return pipelines.load_pipeline(session.mlflow, run_id=dataset.mlflow_run_id, files=files)

@@ -3,14 +3,16 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 from modelyard.data.dataset_reader import FILES
 from modelyard.errors import ContentMismatch, RecordLost
 from modelyard.pipeline.datasets import open_recorded
 from modelyard.pipeline.session import Report, Session
-from modelyard.store.datasets import Dataset, list_dataset_files
+from modelyard.store.datasets import get_dataset, list_dataset_files
 from modelyard.tracking.datasets import download_files
 
 _NOTHING = "nothing"  # what is found of a file that is not there
@@ -37,22 +39,26 @@ class Verification:
     found: str | None = None
 
 
-def verify_datasets(session: Session, datasets: Sequence[Dataset], *, report: Report) -> Iterator[Verification]:
+def verify_datasets(session: Session, dataset_ids: Sequence[UUID], *, report: Report) -> Iterator[Verification]:
     """Load each dataset only to see that it can be, in memory that does not grow with it, and say how it was found.
 
-    One that is bad does not keep the others from being looked at. ``report`` is told the share of the bytes.
+    One that is bad does not keep the others from being looked at. ``report`` is told the share of the datasets.
+
+    Raises:
+        RecordNotFound: there is no dataset with an id.
     """
-    files = [list_dataset_files(session.records, dataset_id=dataset.dataset_id) for dataset in datasets]
-    sizes = [sum(file.size_bytes for file in of_one) for of_one in files]
-    for index, (dataset, of_one) in enumerate(zip(datasets, files, strict=True)):
-        share = sum(sizes[:index]) / (sum(sizes) or 1)
-        report("verifying", share, f"{dataset.name} {dataset.version}, {sizes[index]:,} bytes")
+    for index, dataset_id in enumerate(dataset_ids):
+        dataset = get_dataset(session.records, dataset_id=dataset_id)  # not before: a profile may be large
+        files = list_dataset_files(session.records, dataset_id=dataset_id)
+        size_bytes = sum(file.size_bytes for file in files)
+        tell = partial(_report_part, report, f"{dataset.name} {dataset.version}", index, len(dataset_ids))
+        tell("loading", 0.0, f"{size_bytes:,} bytes")
         state: Literal["ok", "mismatch", "lost"] = "ok"
         what = expected = found = None
         try:
             with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-                open_recorded(session, dataset, folder=Path(folder))
-                rest = [file for file in of_one if file.path not in FILES]
+                open_recorded(session, dataset, folder=Path(folder), report=tell)
+                rest = [file for file in files if file.path not in FILES]
                 download_files(session.mlflow, run_id=dataset.mlflow_run_id, files=rest, folder=Path(folder))
         except ContentMismatch as error:
             state = "lost" if error.found == _NOTHING else "mismatch"
@@ -64,9 +70,16 @@ def verify_datasets(session: Session, datasets: Sequence[Dataset], *, report: Re
             version=dataset.version,
             digest=dataset.digest,
             state=state,
-            nb_files=len(of_one),
-            size_bytes=sizes[index],
+            nb_files=len(files),
+            size_bytes=size_bytes,
             what=what,
             expected=expected,
             found=found,
         )
+
+
+def _report_part(
+    report: Report, name: str, index: int, count: int, _: str, share: float | None, message: str, /
+) -> None:
+    """How far one of several datasets is, as a share of all of them."""
+    report("verifying", (index + (share or 0.0)) / count, f"{name}, {message}")

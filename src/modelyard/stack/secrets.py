@@ -49,7 +49,8 @@ def list_secrets(person: str) -> list[Secret]:
         "trainer": {"trainer": S3_CREDENTIALS},
         "evaluator": {"evaluator": S3_CREDENTIALS},
         "cli": {"client": S3_CREDENTIALS, "notebook": NOTEBOOK_CREDENTIALS},
-        "operator": {"gc": "gc_credentials", "backup": "backup_credentials"},
+        "gc": {"gc": S3_CREDENTIALS},
+        "operator": {"backup": "backup_credentials"},
     }
     return [
         *(Secret(service, f"{role}.password", role=role) for service, names in roles.items() for role in names),

@@ -1,7 +1,7 @@
 """Datasets in MLflow: logged with our digest, loaded again only if every byte is the recorded one."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,14 @@ _MLFLOW_TYPES = {
 }
 
 
-class RunSource(DatasetSource):
-    """A dataset source that names a processing run's folder and the raw data it came from."""
+class ContentSource(DatasetSource):
+    """A dataset source that names content, by which ``modelyard`` finds the dataset.
 
-    def __init__(self, uri: str, raw_digest: str | None) -> None:
-        self.uri, self.raw_digest = uri, raw_digest
+    MLflow keeps one source for all runs of an MLflow experiment that show this name and digest, so it names no run.
+    """
+
+    def __init__(self, name: str, digest: str) -> None:
+        self.name, self.digest = name, digest
 
     @staticmethod
     def _get_source_type() -> str:
@@ -48,15 +51,15 @@ class RunSource(DatasetSource):
         return False
 
     @classmethod
-    def _resolve(cls, raw_source: Any) -> "RunSource":
+    def _resolve(cls, raw_source: Any) -> "ContentSource":
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, str]:
-        return {"uri": self.uri, **({"raw_digest": self.raw_digest} if self.raw_digest else {})}
+        return {"name": self.name, "digest": self.digest}
 
     @classmethod
-    def from_dict(cls, source_dict: Mapping[str, str]) -> "RunSource":
-        return cls(source_dict["uri"], source_dict.get("raw_digest"))
+    def from_dict(cls, source_dict: Mapping[str, str]) -> "ContentSource":
+        return cls(source_dict["name"], source_dict["digest"])
 
 
 class LoggedDataset(Dataset):
@@ -103,8 +106,15 @@ def log_input(run: ActiveRun, dataset: Dataset, *, context: str) -> None:
     run.client.log_inputs(run.run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), tags)])
 
 
-def download_files(client: MlflowClient, *, run_id: str, files: Sequence[HashedFile], folder: Path) -> None:
-    """Download files of a processing run into ``folder``, under their paths, and verify each.
+def download_files(
+    client: MlflowClient,
+    *,
+    run_id: str,
+    files: Sequence[HashedFile],
+    folder: Path,
+    told: Callable[[HashedFile], None] | None = None,
+) -> None:
+    """Download files of a processing run into ``folder``, under their paths, and verify each; ``told`` hears of each.
 
     Raises:
         ContentMismatch: a file is not there, or not what was recorded; it was not opened.
@@ -122,6 +132,8 @@ def download_files(client: MlflowClient, *, run_id: str, files: Sequence[HashedF
             found = "nothing"
         if found != file.sha256:
             raise ContentMismatch(f"{file.path} of run {run_id}", expected=file.sha256, found=found)
+        if told is not None:
+            told(file)
 
 
 def _is_there(client: MlflowClient, run_id: str, path: str) -> bool:

@@ -11,14 +11,17 @@ LOCKED_DEV := requirements/dev.txt
 # Chooses where the services run, in containers or embedded, and gives the command there.
 LAUNCH = sh infra/launch.sh
 
-# What `make train` hands on goes through the environment, so that no quote or blank in it means anything to the shell.
-export WORKLOAD DATA DATASET REFERENCE MODEL MODEL_TYPE PARAMS CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL
-export SERVICE TAIL FOLLOW AIRGAP VOLUMES YES OLDER_THAN KEEP NAME OF
+# What is handed on goes through the environment, so that no quote or blank in it means anything to the shell.
+export WORKLOAD DATA DATASET USE_DATASET_FROM_RUN STRICT ALLOW_INVALID DATASET_VERSION REFERENCE MODEL MODEL_TYPE PARAMS
+export CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL SERVICE TAIL FOLLOW AIRGAP VOLUMES YES OLDER_THAN KEEP
+export OF MERMAID
 HOW = $${INLINE:+--inline} $${NO_WAIT:+--no-wait}
-PROCESS = $(LAUNCH) process "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${PARAMS:+--params "$$PARAMS"} \
-	$${CONFIG:+--config "$$CONFIG"} $(HOW)
-TRAIN = $(LAUNCH) train "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} \
-	$${PARAMS:+--params "$$PARAMS"} $${CONFIG:+--config "$$CONFIG"} \
+VALUES = $${PARAMS:+--params "$$PARAMS"} $${CONFIG:+--config "$$CONFIG"}
+PROCESS = $(LAUNCH) process "$$WORKLOAD" $${DATA:+--data "$$DATA"} \
+	$${DATASET_VERSION:+--version "$$DATASET_VERSION"} $${ALLOW_INVALID:+--allow-invalid} $(VALUES) $(HOW)
+TRAIN = $(LAUNCH) train "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${DATASET:+--dataset "$$DATASET"} \
+	$${USE_DATASET_FROM_RUN:+--use-dataset-from-run "$$USE_DATASET_FROM_RUN"} $${STRICT:+--strict} \
+	$${ALLOW_INVALID:+--allow-invalid} $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} $(VALUES) \
 	$${RUN_NAME:+--run-name "$$RUN_NAME"} $${EXPERIMENT_NAME:+--experiment-name "$$EXPERIMENT_NAME"} $(HOW)
 
 ifdef STACK
@@ -30,7 +33,9 @@ endif
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make train WORKLOAD= DATA=/any/file MODEL_TYPE= PARAMS='max_depth=6 learning_rate=0.1' CONFIG= RUN_NAME= EXPERIMENT_NAME="
+	@echo "  make train WORKLOAD= MODEL_TYPE= PARAMS='max_depth=6 learning_rate=0.1' CONFIG= RUN_NAME= EXPERIMENT_NAME="
+	@echo "  make train DATA=/any/file, or DATASET=NAME@VERSION, or USE_DATASET_FROM_RUN=RUN_ID; STRICT=1 never falls back to a file"
+	@echo "  make process DATA=/any/file DATASET_VERSION=2025-01-03 PARAMS= CONFIG= ALLOW_INVALID=1 (for train too)"
 	@echo "  make train NO_WAIT=1 (queue it and return)   make train INLINE=1 (without the queue)   make up TRAINERS=2"
 	@echo "  make up STACK=compose (Docker) or STACK=embedded (Python); without it what is here decides, and is told"
 	@echo "  make logs SERVICE=trainer FOLLOW=1   make images AIRGAP=1 (without a registry)   make clean VOLUMES=1 (all that is stored)"
@@ -46,13 +51,13 @@ reproduce: ## train a model version anew, and say whether it comes out equal; MO
 
 drift: ## compare new data with a dataset, column by column; DATA=/any/file or DATASET=NAME, REFERENCE=NAME@VERSION
 	@$(LAUNCH) drift "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${DATASET:+--dataset "$$DATASET"} \
-		$${REFERENCE:+--reference "$$REFERENCE"} $${CONFIG:+--config "$$CONFIG"} $(HOW)
+		$${REFERENCE:+--reference "$$REFERENCE"} $(VALUES) $(HOW)
 
-datasets: ## what was logged, the newest first; NAME=california_housing shows one, NAME=california_housing@1.0.0 a version
-	@if [ -n "$$NAME" ]; then $(LAUNCH) datasets show "$$NAME"; else $(LAUNCH) datasets list; fi
+datasets: ## what was logged, the newest first; DATASET=california_housing@1.0.0 shows one, without a version the newest
+	@if [ -n "$$DATASET" ]; then $(LAUNCH) datasets show "$$DATASET"; else $(LAUNCH) datasets list; fi
 
-lineage: ## what something was made from and what came of it; OF=california_housing_model/3, OF=NAME@VERSION or a digest
-	@$(LAUNCH) lineage "$$OF"
+lineage: ## what something was made from and what came of it; OF=california_housing_model/3, OF=NAME@VERSION or a digest, MERMAID=1
+	@$(LAUNCH) lineage "$$OF" $${MERMAID:+--mermaid}
 
 jobs: ## what waits, runs and has ended
 	@$(LAUNCH) jobs list

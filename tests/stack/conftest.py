@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
+import pyarrow.compute as pc
 import pytest
+from pyarrow import csv
 
+from modelyard.workloads.registry import get_workload
 from tests.stack.project import Project, open_project
 
 
@@ -34,3 +39,31 @@ def notebook(project: Project, clean_environment: None, monkeypatch: pytest.Monk
 def outcome(project: Project, real_data: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outcome of one training through the command line, on the sample."""
     return project.launch("train", "california_housing", "--run-name", "first", "--json").checked().outcome
+
+
+@pytest.fixture
+def list_objects(project: Project) -> Callable[[str], set[str]]:
+    """Lists by their paths the objects in the bucket that are artifacts of a run, of a deleted one too."""
+
+    def list_them(run_id: str) -> set[str]:
+        prefix = f"{urlparse(project.mlflow().get_run(run_id).info.artifact_uri).path.strip('/')}/"
+        pages = project.s3("backup").get_paginator("list_objects_v2").paginate(Bucket=project.bucket, Prefix=prefix)
+        return {entry["Key"].removeprefix(prefix) for page in pages for entry in page.get("Contents", [])}
+
+    return list_them
+
+
+@pytest.fixture(scope="session")
+def write_houses(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes rows of the sample into a file: ``write_houses(path, 0, 500, income=1.7)`` has 1.7 times their incomes."""
+    sample = get_workload("california_housing").sample(tmp_path_factory.mktemp("sample"))[0]
+    table = csv.read_csv(sample)
+
+    def write(path: Path, first: int, last: int, *, income: float = 1.0) -> Path:
+        path.parent.mkdir(exist_ok=True)
+        rows = table.slice(first, last - first)
+        place = rows.column_names.index("median_income")
+        csv.write_csv(rows.set_column(place, "median_income", pc.multiply(rows["median_income"], income)), path)
+        return path
+
+    return write

@@ -8,37 +8,47 @@ from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 
 USERS = ("trainer", "evaluator", "mlflow", "client", "notebook", "gc", "backup")
-MODEL, VERDICT, RAW = (
+MODEL, DATASET, VERDICT, DRIFT, RAW, INCOMING = (
     "runs/0/rights/artifacts/model/model.skops",
+    "runs/0/rights/artifacts/metadata/X.parquet",
     "runs/0/rights/artifacts/verdict.json",
+    "runs/0/rights/artifacts/drift/report.html",
     "raw/00/a.csv",
+    "incoming/rights/a.csv",
 )
 CALLS = {
     "list runs": lambda s3, bucket: s3.list_objects_v2(Bucket=bucket, Prefix="runs/"),
     "list raw": lambda s3, bucket: s3.list_objects_v2(Bucket=bucket, Prefix="raw/"),
+    "list incoming": lambda s3, bucket: s3.list_objects_v2(Bucket=bucket, Prefix="incoming/"),
     "list all": lambda s3, bucket: s3.list_objects_v2(Bucket=bucket),
     "list versions": lambda s3, bucket: s3.list_object_versions(Bucket=bucket, Prefix="runs/"),
     "get model": lambda s3, bucket: s3.get_object(Bucket=bucket, Key=MODEL),
     "get raw": lambda s3, bucket: s3.get_object(Bucket=bucket, Key=RAW),
+    "get incoming": lambda s3, bucket: s3.get_object(Bucket=bucket, Key=INCOMING),
     "put model": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=MODEL, Body=b"another"),
+    "put dataset": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=DATASET, Body=b"another"),
     "put verdict": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=VERDICT, Body=b"{}"),
+    "put drift": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=DRIFT, Body=b"a page"),
     "put raw": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=RAW, Body=b"another"),
+    "put incoming": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=INCOMING, Body=b"another"),
     "put elsewhere": lambda s3, bucket: s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"?"),
     "delete model": lambda s3, bucket: s3.delete_object(Bucket=bucket, Key=MODEL),
     "delete raw": lambda s3, bucket: s3.delete_object(Bucket=bucket, Key=RAW),
+    "delete incoming": lambda s3, bucket: s3.delete_object(Bucket=bucket, Key=INCOMING),
 }
+SEES_RUNS = {"list runs", "list versions", "get model"}
+SEES_ALL = SEES_RUNS | {"list raw", "list incoming", "list all", "get raw"}
+PUTS_RUNS = {"put model", "put dataset", "put verdict", "put drift"}
 # MinIO lets whoever may list objects list their old versions too; nobody may delete one
 MAY = {
-    "trainer": {"list runs", "list versions", "get model", "get raw", "put model", "put verdict"},
-    "evaluator": {"list runs", "list versions", "get model", "put verdict"},
-    "mlflow": {"list runs", "list versions", "get model"},
-    "client": {"get raw", "put raw"},
-    "notebook": {
-        "list runs", "list raw", "list all", "list versions", "get model", "get raw", "put model", "put verdict",
-    },
+    "trainer": SEES_RUNS | PUTS_RUNS | {"get raw"},
+    "evaluator": SEES_RUNS | {"get raw", "put verdict", "put drift"},
+    "mlflow": SEES_RUNS,
+    "client": SEES_RUNS | {"get raw", "put raw", "list incoming", "get incoming"},
+    "notebook": SEES_ALL | PUTS_RUNS | {"get incoming", "put incoming"},
     "gc": {"list runs", "list versions", "delete model"},
-    "backup": {"list runs", "list raw", "list all", "list versions", "get model", "get raw"},
-}  # fmt: skip
+    "backup": SEES_ALL,
+}
 ADMINISTRATION = {
     "make a bucket": lambda s3, bucket: s3.create_bucket(Bucket="another"),
     "remove the bucket": lambda s3, bucket: s3.delete_bucket(Bucket=bucket),
@@ -60,7 +70,7 @@ def version(project):
     root = project.s3("root")
     return {
         key: root.put_object(Bucket=project.bucket, Key=key, Body=b"content")["VersionId"]
-        for key in (MODEL, VERDICT, RAW)
+        for key in (MODEL, DATASET, VERDICT, DRIFT, RAW, INCOMING)
     }
 
 

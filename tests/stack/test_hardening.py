@@ -18,6 +18,7 @@ MOUNTED_BY = {
     "trainer-secrets": {"trainer", "secrets", "init"},
     "evaluator-secrets": {"evaluator", "secrets", "init"},
     "cli-secrets": {"secrets", "init"},  # and the command line, while it runs
+    "gc-secrets": {"secrets", "init"},  # and a command that deletes
     "operator-secrets": {"secrets", "init"},
     "postgres-data": {"postgres"},
     "minio-data": {"minio"},
@@ -69,9 +70,8 @@ def test_no_process_is_root_or_could_become_it(containers, service):
         assert status["Seccomp"] == ["2"], command
 
 
-@pytest.mark.parametrize("service", (*SERVICES, *ONE_SHOTS))
-def test_a_container_has_limits_and_no_rights(containers, service):
-    container = containers[service]
+def check_limits(container, *, restart):
+    """A container has limits, and no rights beyond those of a plain process."""
     host = container["HostConfig"]
     assert container["Config"]["User"] not in ("", "0", "root", "0:0")
     assert host["ReadonlyRootfs"]
@@ -82,8 +82,26 @@ def test_a_container_has_limits_and_no_rights(containers, service):
     assert 0 < host["PidsLimit"] <= 512
     assert 0 < host["Memory"] <= 4 << 30
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
-    assert host["RestartPolicy"]["Name"] == ("no" if service in ONE_SHOTS else "unless-stopped")
+    assert host["RestartPolicy"]["Name"] == restart
     assert not [mount for mount in container["Mounts"] if mount["Type"] not in ("volume", "tmpfs")]
+
+
+@pytest.mark.parametrize("service", (*SERVICES, *ONE_SHOTS))
+def test_a_container_has_limits_and_no_rights(containers, service):
+    check_limits(containers[service], restart="no" if service in ONE_SHOTS else "unless-stopped")
+
+
+def test_a_commands_container_too_and_only_one_that_deletes_has_the_keys_for_that(project, open_another):
+    with open_another() as fresh:
+        fresh.compose("create", "cli", "gc").checked()
+        created = fresh.inspect()
+        seen = {}
+        for name, container in created.items():
+            check_limits(container, restart="no")
+            named = [mount for mount in container["Mounts"] if mount["Name"].startswith(fresh.name)]
+            seen[name] = {mount["Name"].removeprefix(f"{fresh.name}_") for mount in named}
+            assert not any(mount["RW"] for mount in named)
+    assert seen == {"cli-1": {"cli-secrets"}, "gc-1": {"cli-secrets", "gc-secrets"}}
 
 
 @pytest.mark.parametrize("service", ["postgres", "mlflow", "trainer", "evaluator"])

@@ -104,7 +104,7 @@ def test_a_training_reaches_its_verdict_on_their_services(lab: Lab) -> None:
     assert (outcome.job.state, outcome.evaluation.state) == ("succeeded", "succeeded")
     with closing(lab.theirs.s3()) as store:
         listed = store.list_objects_v2(Bucket=BUCKET)["Contents"]
-    assert {entry["Key"].split("/")[0] for entry in listed} == {"raw", "runs"}
+    assert {entry["Key"].split("/")[0] for entry in listed} == {"incoming", "raw", "runs"}
     with lab.theirs.connect() as connection:
         superusers = connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall()
     assert superusers == [("postgres",)]

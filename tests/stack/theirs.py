@@ -24,7 +24,10 @@ OWNER, KEY = "lab_owner", "lab-key"
 _LABEL = "io.modelyard.test=theirs"
 _RIGHTS: tuple[tuple[list[str], list[str]], ...] = (
     (["s3:ListBucket", "s3:ListBucketVersions"], [""]),
-    (["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"], ["/runs/*", "/raw/*"]),
+    (
+        ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"],
+        ["/runs/*", "/raw/*", "/incoming/*"],
+    ),
     (["s3:DeleteObject"], ["/runs/*"]),
 )  # as docs/own-services.md lists them
 

@@ -112,9 +112,10 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
         exec 4>"$part"
         [ -z "$json" ] || exec 5>"$part.said" # beside the data the command tells of it on stderr
     fi
+    running=''
+    trap 'interrupt_container' INT TERM
     "$@" <&3 >&4 2>&5 &
     running=$!
-    trap 'interrupt_container' INT TERM
     code=0
     wait "$running" || code=$?
     if [ -n "$output" ]; then
@@ -148,7 +149,7 @@ interrupt_container() {
     sleep 1
     docker kill --signal INT "$container" >/dev/null 2>&1 || :
     code=130
-    if kill -0 "$running" 2>/dev/null; then # the signal was for this process only
+    if [ -n "$running" ] && kill -0 "$running" 2>/dev/null; then # the signal was for this process only
         code=0
         wait "$running" || code=$?
     else

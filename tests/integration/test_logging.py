@@ -51,7 +51,7 @@ def list_runs(session, name):
     if experiment is None:
         return []
     runs = session.mlflow.search_runs([experiment.experiment_id])
-    return [run for run in runs if run.data.tags["workload"] == name]
+    return [run for run in runs if run.data.tags.get("workload") == name]
 
 
 NESTED = pa.table(make_frame()).append_column("place", pa.array([{"x\0y": 1}] * 20))

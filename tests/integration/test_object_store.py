@@ -19,24 +19,30 @@ RAW = "raw/aa/houses.csv"
 MODEL = "runs/1/models/m-1/artifacts/model.skops"
 DATASET = "runs/0/r0/artifacts/X.parquet"
 VERDICT = "runs/1/r1/artifacts/verdict.json"
+DRIFT = "runs/1/r2/artifacts/drift/report.html"
+INCOMING = "incoming/houses/may.csv"
 TRACEBACK = "runs/1/r1/artifacts/error/traceback.txt"
 
 # whoever is not named for an action is refused
 MAY = {
-    "get raw": {"trainer", "client", "notebook", "backup"},
-    "get model": {"trainer", "evaluator", "mlflow", "notebook", "backup"},
+    "get raw": {"trainer", "evaluator", "client", "notebook", "backup"},
+    "get model": {"trainer", "evaluator", "mlflow", "client", "notebook", "backup"},
+    "get incoming": {"client", "notebook"},
     "put raw": {"client"},
     "put model": {"trainer", "notebook"},
     "put dataset": {"trainer", "notebook"},
     "put verdict": {"trainer", "evaluator", "notebook"},
+    "put drift": {"trainer", "evaluator", "notebook"},
+    "put incoming": {"notebook"},
     "put traceback": {"trainer", "evaluator", "notebook"},
     "put elsewhere": set(),
-    "list runs": {"trainer", "evaluator", "mlflow", "notebook", "gc", "backup"},
+    "list runs": {"trainer", "evaluator", "mlflow", "client", "notebook", "gc", "backup"},
+    "list incoming": {"client", "notebook", "backup"},
     "list raw": {"notebook", "backup"},
     "list everything": {"notebook", "backup"},
     "list versions": {"notebook", "backup"},
     # MinIO asks for no further right, unlike S3; but only these two can learn of old versions
-    "get version": {"trainer", "evaluator", "mlflow", "notebook", "backup"},
+    "get version": {"trainer", "evaluator", "mlflow", "client", "notebook", "backup"},
     "delete model": {"gc"},
     "delete raw": set(),
     "delete version": set(),
@@ -65,7 +71,7 @@ def minio():
 def objects(minio):
     """One object of each kind, put by root; its version by key."""
     root = minio.connect(minio.root)
-    keys = (RAW, MODEL, DATASET, VERDICT, "runs/1/old")
+    keys = (RAW, MODEL, DATASET, VERDICT, INCOMING, "runs/1/old")
     return {key: root.put_object(Bucket=BUCKET, Key=key, Body=b"1")["VersionId"] for key in keys}
 
 
@@ -76,13 +82,17 @@ def list_actions(minio, name, objects):
     public += f'"Resource":["arn:aws:s3:::{BUCKET}/*"]}}]}}'
     return {
         "get raw": lambda: s3.get_object(**at, Key=RAW)["Body"].close(),
+        "get incoming": lambda: s3.get_object(**at, Key=INCOMING)["Body"].close(),
         "get model": lambda: s3.get_object(**at, Key=MODEL)["Body"].close(),
         "put raw": lambda: s3.put_object(**at, Key="raw/bb/new.csv", Body=b"2"),
         "put model": lambda: s3.put_object(**at, Key=MODEL, Body=b"2"),
         "put dataset": lambda: s3.put_object(**at, Key=DATASET, Body=b"2"),
+        "put drift": lambda: s3.put_object(**at, Key=DRIFT, Body=b"2"),
+        "put incoming": lambda: s3.put_object(**at, Key=INCOMING, Body=b"2"),
         "put verdict": lambda: s3.put_object(**at, Key=VERDICT, Body=b"2"),
         "put traceback": lambda: s3.put_object(**at, Key=TRACEBACK, Body=b"2"),
         "put elsewhere": lambda: s3.put_object(**at, Key="elsewhere", Body=b"2"),
+        "list incoming": lambda: s3.list_objects_v2(**at, Prefix="incoming/"),
         "list runs": lambda: s3.list_objects_v2(**at, Prefix="runs/1/"),
         "list raw": lambda: s3.list_objects_v2(**at, Prefix="raw/"),
         "list everything": lambda: s3.list_objects_v2(**at),

@@ -12,6 +12,26 @@ from tests.stack.project import PERSON, run
 PROCESS = ("process", "california_housing", "--json")
 TRAIN = ("train", "california_housing", "--set", "max_iter=50", "--json")
 DRIFT = ("drift", "california_housing", "--json")
+PYTHON = """
+import json
+import pandas as pd
+import modelyard
+
+frame = pd.DataFrame({"rooms": range(30), "price": range(30), "split": ["train", "validation", "test"] * 10})
+with modelyard.connect() as session:
+    _, logged = modelyard.log_dataset(session, frame, name="houses by hand", targets=["price"])
+    _, again = modelyard.log_dataset(session, frame, name="houses by hand", targets=["price"])
+    tables, loaded = modelyard.load_dataset(session, "houses by hand@1.0.0")
+    outcome = modelyard.train(session, "california_housing", dataset="DATASET", model_type="ridge")
+    model = modelyard.load_model(session, "california_housing_model/" + outcome["registration"]["version"])
+    houses, _ = modelyard.load_dataset(session, "DATASET")
+    predicted = model.predict(houses.X.to_pandas())
+print()
+print(json.dumps({
+    "digests": [row.digest for row in (logged, again, loaded)], "rows": tables.y.num_rows,
+    "passed": outcome["evaluation"]["passed"], "predicted": len(predicted),
+}))
+"""
 EXPORT = 'sh infra/launch.sh datasets export "$1" --full-names > "$2"'
 
 
@@ -197,3 +217,13 @@ def test_what_was_logged_was_logged_by_the_trainer_for_the_person(project, dropp
     [row] = project.rows("SELECT * FROM exp.datasets WHERE dataset_id = %s", dropped["dataset"]["dataset_id"])
     [job] = project.rows("SELECT * FROM exp.jobs WHERE job_id = %s", row["job_id"])
     assert (row["created_by"], job["created_by"]) == ("trainer", PERSON)
+
+
+def test_python_in_the_trainers_container_logs_loads_trains_and_predicts(project, first):
+    ended = project.execute("trainer", "python", "-", text=PYTHON.replace("DATASET", call(first))).checked()
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert len(set(told.pop("digests"))) == 1
+    assert told == {"rows": 30, "passed": True, "predicted": first["num_rows"]}
+    assert project.rows("SELECT created_by, version FROM exp.datasets WHERE name = 'houses by hand'") == [
+        {"created_by": "trainer", "version": "1.0.0"}
+    ]

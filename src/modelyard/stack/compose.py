@@ -54,12 +54,10 @@ def down(settings: Settings, report: Report = print) -> bool:  # noqa: ARG001
     raise StackRefused(f"{_NOT_HERE} down")
 
 
-def find_running(settings: Settings) -> Addresses | None:
-    """Where PostgreSQL and MLflow are if both answer now, else None."""
-    try:
-        return up(settings, lambda _: None)
-    except ServiceFailed:
-        return None
+def find_running(settings: Settings) -> Addresses | None:  # noqa: ARG001
+    """Where PostgreSQL and MLflow are if MLflow answers now, which it does with its database only; else None."""
+    addresses = describe(get_container_settings())
+    return addresses if answers(addresses.tracking_uri, timeout_s=_ANSWER_WAIT_S) else None
 
 
 def find_addresses(settings: Settings) -> Addresses | None:  # noqa: ARG001

@@ -29,7 +29,7 @@ with modelyard.connect() as session:
 print()
 print(json.dumps({
     "digests": [row.digest for row in (logged, again, loaded)], "rows": tables.y.num_rows,
-    "passed": outcome["evaluation"]["passed"], "predicted": len(predicted),
+    "dataset_id": outcome["dataset"]["dataset_id"], "predicted": len(predicted),
 }))
 """
 EXPORT = 'sh infra/launch.sh datasets export "$1" --full-names > "$2"'
@@ -138,9 +138,9 @@ def test_an_exported_file_has_the_datasets_digest(project, first, tmp_path):
 
 def test_the_catalogue_lists_shows_and_compares(project, first, dropped, newest):
     listed = project.launch("datasets", "list", "--json").checked().outcome
-    counts = {one["version"]: (one["num_rows"], one["nb_model_versions"] > 0) for one in listed}
-    assert counts[first["version"]] == (2000, True)
-    assert counts[dropped["dataset"]["version"]] == (1900, True)
+    counts = {call(one): (one["num_rows"], one["nb_model_versions"] > 0) for one in listed}
+    assert counts[call(first)] == (2000, True)
+    assert counts[call(dropped["dataset"])] == (1900, True)
     shown = project.launch("datasets", "show", first["digest"][:12]).checked().stdout
     assert first["digest"] in shown
     found = project.launch("datasets", "diff", call(first), call(dropped["dataset"]), "--json").checked().outcome
@@ -223,7 +223,7 @@ def test_python_in_the_trainers_container_logs_loads_trains_and_predicts(project
     ended = project.execute("trainer", "python", "-", text=PYTHON.replace("DATASET", call(first))).checked()
     told = json.loads(ended.stdout.splitlines()[-1])
     assert len(set(told.pop("digests"))) == 1
-    assert told == {"rows": 30, "passed": True, "predicted": first["num_rows"]}
+    assert told == {"rows": 30, "dataset_id": first["dataset_id"], "predicted": first["num_rows"]}
     assert project.rows("SELECT created_by, version FROM exp.datasets WHERE name = 'houses by hand'") == [
         {"created_by": "trainer", "version": "1.0.0"}
     ]

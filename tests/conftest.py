@@ -16,6 +16,8 @@ from modelyard.settings import Settings, load_settings
 from modelyard.stack import embedded
 from modelyard.stack.addresses import Addresses
 
+pytest.register_assert_rewrite("tests.integration.outcomes")  # so that its assertions show what they found
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: children would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

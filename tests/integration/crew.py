@@ -14,7 +14,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import psutil
-import pytest
 
 from modelyard.pipeline.raw import RawData, store_raw
 from modelyard.pipeline.request import build_request, check_data
@@ -30,7 +29,6 @@ from modelyard.store import jobs
 from modelyard.store.connections import connect
 from tests.conftest import free_port, open_folder
 
-pytest.register_assert_rewrite("tests.integration.outcomes")  # so that its assertions show what they found
 FAULTS = Path(__file__).parents[1] / "faults"
 WORKLOAD = "california_housing"
 CLAIM_S = 3.0

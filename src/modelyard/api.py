@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from modelyard.errors import DatasetRefused, StackNotRunning
+from modelyard.errors import DatasetRefused
 
 if TYPE_CHECKING:
     from modelyard.data.dataset import DatasetTables
@@ -29,28 +29,23 @@ Data = TypeVar("Data", bound="Rows")
 
 
 @contextmanager
-def connect(role: Literal["trainer", "evaluator", "person"] = "trainer") -> "Iterator[Session]":
+def connect(
+    role: Literal["trainer", "evaluator", "person"] = "trainer", *, application_name: str = "modelyard python"
+) -> "Iterator[Session]":
     """A session on the stack that runs; ``person`` may read, and train where the person may queue jobs.
+
+    ``application_name`` is what the database calls it.
 
     Raises:
         StackNotRunning: none runs.
         SecretMissing: this place has no password of that role.
     """
     from modelyard.pipeline.session import open_session
-    from modelyard.settings import load_settings
-    from modelyard.stack.current import get_stack
+    from modelyard.stack.current import get_running
 
-    addresses = get_stack().find_running(load_settings())
-    if addresses is None:
-        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
-    with open_session(
-        tracking_uri=addresses.tracking_uri,
-        ui_url=addresses.ui_url,
-        raw_uri=addresses.raw_uri,
-        dsn=addresses.dsn(addresses.person if role == "person" else role),
-        application_name="modelyard python",
-        user=addresses.person,
-    ) as session:
+    addresses = get_running()
+    dsn = addresses.dsn(addresses.person if role == "person" else role)
+    with open_session(addresses, dsn=dsn, application_name=application_name, user=addresses.person) as session:
         yield session
 
 
@@ -105,6 +100,7 @@ def log_dataset(
     from modelyard.pipeline import process
     from modelyard.pipeline.dataset_request import DatasetRequest
     from modelyard.pipeline.provided import cut_rows
+    from modelyard.pipeline.session import say_nothing
     from modelyard.store.catalogue import resolve_dataset
     from modelyard.workloads.contract import Expectations
 
@@ -122,7 +118,7 @@ def log_dataset(
         allow_invalid=allow_invalid,
         with_profile=profile,
     )
-    dataset, _ = process.log_dataset(session, request, rows, attempt=None, report=report or _say_nothing)
+    dataset, _ = process.log_dataset(session, request, rows, attempt=None, report=report or say_nothing)
     _show_in_active_run(session, dataset)
     return data, dataset
 
@@ -212,7 +208,3 @@ def _show_in_active_run(session: "Session", dataset: "Dataset") -> None:
         return
     active = ActiveRun(session.mlflow, run.info.run_id, run.info.experiment_id)
     use_dataset(session, None, active, dataset, run_type="training", context="training")
-
-
-def _say_nothing(step: str, share: float | None, message: str, /) -> None:
-    pass

@@ -11,7 +11,7 @@ from modelyard.errors import JobFailed
 from modelyard.pipeline.raw import RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest, build_request, check_data
 from modelyard.pipeline.selection import find_active_run, select_dataset
-from modelyard.pipeline.session import Report, Session
+from modelyard.pipeline.session import Report, Session, say_nothing
 from modelyard.settings import load_settings
 from modelyard.store import jobs
 from modelyard.store.datasets import Dataset
@@ -53,7 +53,7 @@ def train(
         DatasetRefused: the dataset cannot be trained on as asked, with the reason.
         JobFailed: the training or the evaluation failed.
     """
-    report = report or _say_nothing
+    report = report or say_nothing
     request = build_request(
         workload, model_type=model_type, values=parameters, run_name=run_name, mlflow_experiment=mlflow_experiment
     )
@@ -111,7 +111,3 @@ def _follow(session: Session, job_id: UUID, report: Report, *, role: str) -> job
     if ended.state != "succeeded":
         raise JobFailed(f"job {job_id} {ended.state}: {ended.error}")
     return ended
-
-
-def _say_nothing(step: str, share: float | None, message: str, /) -> None:
-    pass

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,9 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from modelyard.data.hashes import HashedFile
+from modelyard.pipeline.session import Session
+from modelyard.settings import Settings
 from modelyard.stack.accounts import ensure_service_account
+from modelyard.stack.addresses import Addresses
 from modelyard.stack.binaries import provide_programs
 from modelyard.stack.home import Home, create_home, give_folder
 from modelyard.stack.postgres import Postgres, stop_server
@@ -23,6 +27,8 @@ from modelyard.store import attempts, datasets, evaluations, jobs, models, polic
 from modelyard.store.connections import connect
 from modelyard.store.migration_files import find_sql_folder
 from modelyard.store.migrations import migrate
+from tests.integration.notebook import Log, connected, make_log
+from tests.integration.trainings import environment_of
 
 ADMIN = "admin"  # owns the databases and has CREATEROLE, as in a stack; no superuser
 PERSONS = ("viewer", "trainer", "promoter", "approver")
@@ -259,3 +265,29 @@ class Records:
                 "UPDATE exp.policies SET live_policy_version_id = %s WHERE policy_id = %s",
                 [policy_version.policy_version_id, policy_version.policy_id],
             )
+
+
+@pytest.fixture(scope="module")
+def environment(stack: Addresses, stack_settings: Settings) -> dict[str, str]:
+    """Settings under which a command uses the shared stack."""
+    return environment_of(stack, stack_settings.mlflow_port)
+
+
+@pytest.fixture(scope="module")
+def session(environment: dict[str, str]) -> Iterator[Session]:
+    """What a notebook has, as the trainer."""
+    with connected(environment) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def log(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Log:
+    """Log a dataset of the sample as a job does: ``log(seed)``."""
+    return make_log(session, tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture
+def rows(stack: Addresses) -> Iterator[Callable[..., list[dict[str, Any]]]]:
+    """Rows of a query, as the person who owns the stack."""
+    with psycopg.connect(stack.dsn(stack.person), row_factory=dict_row) as connection:
+        yield lambda query, *values: connection.execute(query, values).fetchall()

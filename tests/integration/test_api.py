@@ -18,20 +18,8 @@ from modelyard.tracking.runs import ActiveRun
 from modelyard.workloads.contract import Expectation, Expectations
 from tests.conftest import open_folder
 from tests.integration.notebook import connected, make_log, own_run
-from tests.integration.trainings import environment_of
 
 SPLITS = ["train", "train", "train", "validation", "test"]
-
-
-@pytest.fixture(scope="module")
-def environment(stack, stack_settings):
-    return environment_of(stack, stack_settings.mlflow_port)
-
-
-@pytest.fixture(scope="module")
-def session(environment):
-    with connected(environment) as session:
-        yield session
 
 
 def make_frame(rows=100, *, seed=0):

@@ -209,14 +209,7 @@ def test_names_out_of_data_do_not_colour_a_terminal_nor_end_a_line(run, stack, t
 def test_each_dataset_is_looked_at_when_its_turn_comes(stack, trained):
     """So that thousands of them need neither their profiles in memory nor a question each beforehand."""
     good = UUID(trained["dataset"]["dataset_id"])
-    with open_session(
-        tracking_uri=stack.tracking_uri,
-        ui_url=stack.ui_url,
-        raw_uri=stack.raw_uri,
-        dsn=stack.dsn(stack.person),
-        application_name="test",
-        user=stack.person,
-    ) as session:
+    with open_session(stack, dsn=stack.dsn(stack.person), application_name="test", user=stack.person) as session:
         shares = []
         found = verify_datasets(session, [good, uuid4()], report=lambda step, share, message: shares.append(share))
         assert next(found).state == "ok"

@@ -4,10 +4,8 @@ import csv
 import json
 from pathlib import Path
 
-import psycopg
 import pytest
 from mlflow import MlflowClient
-from psycopg.rows import dict_row
 
 from modelyard.pipeline.code_version import find_code_version
 from modelyard.pipeline.drift import measure_drift
@@ -63,12 +61,6 @@ def shifted(modelyard, dataset, richer_file):
     ended = modelyard("drift", NAME, "--data", str(richer_file), "--reference", dataset["digest"], "--json")
     assert ended.code == 3, ended.printed
     return ended
-
-
-@pytest.fixture
-def rows(stack):
-    with psycopg.connect(stack.dsn(stack.person), row_factory=dict_row) as connection:
-        yield lambda query, *values: connection.execute(query, values).fetchall()
 
 
 @pytest.fixture
@@ -135,14 +127,7 @@ def test_a_dataset_has_not_drifted_from_itself(modelyard, dataset, client, rows)
 
 
 def test_drift_is_measured_from_python_without_a_job(stack, dataset, rows, client):
-    with open_session(
-        tracking_uri=stack.tracking_uri,
-        ui_url=stack.ui_url,
-        raw_uri=stack.raw_uri,
-        dsn=stack.dsn("evaluator"),
-        application_name="test",
-        user="ana",
-    ) as session:
+    with open_session(stack, dsn=stack.dsn("evaluator"), application_name="test", user="ana") as session:
         logged = resolve_dataset(session.records, dataset["digest"])
         workload = get_workload(NAME)
         request = DriftRequest(workload=workload, code=find_code_version(workload), reference=logged, current=logged)

@@ -56,12 +56,7 @@ def own_stack(own_settings):
 def session(own_stack):
     """What a person works with."""
     with open_session(
-        tracking_uri=own_stack.tracking_uri,
-        ui_url=own_stack.ui_url,
-        raw_uri=own_stack.raw_uri,
-        dsn=own_stack.dsn(own_stack.person),
-        application_name="tests",
-        user=own_stack.person,
+        own_stack, dsn=own_stack.dsn(own_stack.person), application_name="tests", user=own_stack.person
     ) as session:
         yield session
 
@@ -362,14 +357,7 @@ def test_only_a_person_who_may_train_deletes_and_a_plan_is_everybodys(session, o
     dataset = log("a")
     with connect(own_stack.dsn(own_stack.person)) as owner:
         assert owner.execute("SELECT pg_has_role('modelyard_trainer', 'MEMBER') AS may").fetchone()["may"]
-    stranger = open_session(
-        tracking_uri=own_stack.tracking_uri,
-        ui_url=own_stack.ui_url,
-        raw_uri=own_stack.raw_uri,
-        dsn=own_stack.dsn("evaluator"),
-        application_name="tests",
-        user="evaluator",
-    )
+    stranger = open_session(own_stack, dsn=own_stack.dsn("evaluator"), application_name="tests", user="evaluator")
     planned = plan(session, name, nb_kept=0)
     with stranger as refused_session:
         for work in (

@@ -15,27 +15,11 @@ from sklearn.preprocessing import StandardScaler
 
 import modelyard
 from modelyard.errors import ContentMismatch, DatasetRefused, UntrustedModel
-from tests.integration.notebook import NAME, connected, make_log
-from tests.integration.trainings import environment_of, run_command
+from tests.integration.notebook import NAME
+from tests.integration.trainings import run_command
 from tests.unit.test_models import Marks
 
 PIPELINE = "preprocessing_pipeline/pipeline.joblib"
-
-
-@pytest.fixture(scope="module")
-def environment(stack, stack_settings):
-    return environment_of(stack, stack_settings.mlflow_port)
-
-
-@pytest.fixture(scope="module")
-def session(environment):
-    with connected(environment) as session:
-        yield session
-
-
-@pytest.fixture(scope="module")
-def log(session, tmp_path_factory):
-    return make_log(session, tmp_path_factory.mktemp("raw"))
 
 
 @pytest.fixture(scope="module")

@@ -12,26 +12,10 @@ from modelyard.pipeline.removal import remove_dataset
 from modelyard.pipeline.request import build_request
 from modelyard.pipeline.selection import select_dataset
 from modelyard.workloads.registry import get_workload
-from tests.integration.notebook import NAME, connected, make_log, own_run, show_input
-from tests.integration.trainings import environment_of, run_command
+from tests.integration.notebook import NAME, connected, own_run, show_input
+from tests.integration.trainings import run_command
 
 PARAMS = ("used_mlflow_dataset", "dataset_name", "dataset_version", "dataset_digest", "data_source")
-
-
-@pytest.fixture(scope="module")
-def environment(stack, stack_settings):
-    return environment_of(stack, stack_settings.mlflow_port)
-
-
-@pytest.fixture(scope="module")
-def session(environment):
-    with connected(environment) as session:
-        yield session
-
-
-@pytest.fixture(scope="module")
-def log(session, tmp_path_factory):
-    return make_log(session, tmp_path_factory.mktemp("raw"))
 
 
 @pytest.fixture

@@ -20,20 +20,8 @@ from modelyard.store import datasets as store
 from modelyard.store.catalogue import list_datasets
 from modelyard.workloads.contract import Expectation, Expectations
 from tests.integration.notebook import connected, own_run
-from tests.integration.trainings import environment_of
 
 CHEAP = Expectations(columns=(Expectation("price", high=10.0),))
-
-
-@pytest.fixture(scope="module")
-def environment(stack, stack_settings):
-    return environment_of(stack, stack_settings.mlflow_port)
-
-
-@pytest.fixture(scope="module")
-def session(environment):
-    with connected(environment) as session:
-        yield session
 
 
 def make_frame(rows=20, *, seed=0):

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 from psycopg.errors import InsufficientPrivilege
-from psycopg.rows import dict_row
 
 from modelyard.errors import RecordNotFound
 from modelyard.store.reproductions import record_reproduction
@@ -54,13 +53,6 @@ def train(command, tmp_path_factory):
 @pytest.fixture(scope="module")
 def ridge(train):
     return train("ridge", seed=6101)
-
-
-@pytest.fixture
-def rows(stack):
-    """Rows of a query, as the person who owns the stack."""
-    with psycopg.connect(stack.dsn(stack.person), row_factory=dict_row) as connection:
-        yield lambda query, *values: connection.execute(query, values).fetchall()
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from pathlib import Path
 from uuid import UUID
 
 import mlflow
-import psycopg
 import pytest
 from mlflow import MlflowClient
-from psycopg.rows import dict_row
 
 from modelyard.store.connections import connect
 from modelyard.store.jobs import get_job, hold_job
@@ -42,13 +40,6 @@ def outcome(train, sample):
     ended = train("--data", str(sample), "--run-name", "first", "--json")
     assert ended.code == 0, ended.printed
     return ended.outcome
-
-
-@pytest.fixture
-def rows(stack):
-    """Rows of a query, as the person who owns the stack."""
-    with psycopg.connect(stack.dsn(stack.person), row_factory=dict_row) as connection:
-        yield lambda query, *values: connection.execute(query, values).fetchall()
 
 
 @pytest.fixture(scope="module")

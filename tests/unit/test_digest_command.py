@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from modelyard.cli import digest as command
 from modelyard.data.digest import digest_table
-from modelyard.data.files import write_parquet
 from modelyard.errors import RawDataNotFound
 
 TABLE = pa.table({"a": [1, 2, 3]})
@@ -20,7 +20,7 @@ APP.command()(command.digest)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    write_parquet(TABLE, tmp_path / "t.parquet")
+    pq.write_table(TABLE, tmp_path / "t.parquet")
     return tmp_path / "t.parquet"
 
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from modelyard.data import csv_file
 from modelyard.data.digest import digest_batches, digest_table
-from modelyard.data.files import open_batches, read_table, write_parquet
-from modelyard.data.hashes import md5_file, sha256_file
+from modelyard.data.files import open_batches, read_table
+from modelyard.data.hashes import HashedFile, md5_file, sha256_file
+from modelyard.data.parquet_file import ParquetWriter
 from modelyard.errors import BadInput, RawDataMalformed, RawDataNotFound, UnsupportedFile
 
 TABLE = pa.table({"id": [1, 2, 3], "name": ["a", None, 'ü, "q"\nz'], "x": [0.5, None, -0.0]})
@@ -35,6 +36,13 @@ def write(table: pa.Table, path: Path) -> Path:
         with new(path, table.schema) as writer:
             writer.write_table(table, max_chunksize=2)
     return path
+
+
+def write_hashed(table: pa.Table, path: Path) -> HashedFile:
+    """Write a table as the file of a dataset."""
+    writer = ParquetWriter(path, table.schema, first=table)
+    writer.write(table)
+    return writer.close(relative_to=path.parent)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.arrow", "t.arrows", "t.feather"])
@@ -123,7 +131,7 @@ def test_what_cannot_be_read_is_named_in_one_line(
 
 def test_damage_inside_parquet_is_one_error_too(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
-    write_parquet(pa.table({"a": np.arange(10_000)}), path)
+    write(pa.table({"a": np.arange(10_000)}), path)
     damaged = bytearray(path.read_bytes())
     damaged[100:400] = bytes(300)
     path.write_bytes(damaged)
@@ -189,7 +197,7 @@ def test_written_parquet_depends_on_the_content_only(tmp_path: Path) -> None:
     chunked = pa.concat_tables([table.slice(start, 70_001) for start in range(0, n, 70_001)])
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for path, form in zip(paths, (table, chunked.replace_schema_metadata(None)), strict=True):
-        write_parquet(form, path)
+        assert write_hashed(form, path) == HashedFile(path.name, sha256_file(path), path.stat().st_size)
     assert sha256_file(paths[0]) == sha256_file(paths[1])
     assert pq.read_schema(paths[0]).metadata is None
     assert digest_table(read_table(paths[0])) == digest_table(table)
@@ -197,7 +205,7 @@ def test_written_parquet_depends_on_the_content_only(tmp_path: Path) -> None:
 
 
 def test_an_empty_table_is_written_and_read(tmp_path: Path) -> None:
-    write_parquet(TABLE.slice(0, 0), tmp_path / "t.parquet")
+    write_hashed(TABLE.slice(0, 0), tmp_path / "t.parquet")
     assert read_table(tmp_path / "t.parquet").equals(TABLE.slice(0, 0))
 
 
@@ -210,7 +218,7 @@ def test_an_empty_table_is_written_and_read(tmp_path: Path) -> None:
 )
 def test_a_table_that_parquet_cannot_hold_leaves_no_file(tmp_path: Path, column: pa.Array) -> None:
     with pytest.raises(UnsupportedFile, match="Parquet cannot hold"):
-        write_parquet(pa.table({"a": column}), tmp_path / "t.parquet")
+        write_hashed(pa.table({"a": column}), tmp_path / "t.parquet")
     assert not list(tmp_path.iterdir())
 
 

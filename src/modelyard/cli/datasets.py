@@ -11,14 +11,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from modelyard import api
 from modelyard.cli.datasets_delete import delete
 from modelyard.cli.datasets_export import export
 from modelyard.cli.output import StepProgress, make_console, one_line
-from modelyard.cli.stack import JsonOption, get_running
+from modelyard.cli.stack import JsonOption
 from modelyard.data.difference import Change, Difference, compare_datasets
 from modelyard.errors import BadInput
 from modelyard.settings import name_program
 from modelyard.stack.addresses import Addresses
+from modelyard.stack.current import get_running
 from modelyard.store import datasets as store
 from modelyard.store import usage
 from modelyard.store.catalogue import resolve_dataset
@@ -137,19 +139,10 @@ def verify(
     """Load datasets to see that every byte is the recorded one; exit code 1 if any is not."""
     if all_ == bool(datasets):
         raise BadInput("name the datasets to verify, or give --all; not both")
-    from modelyard.pipeline.session import open_session
     from modelyard.pipeline.verification import verify_datasets
 
     console = make_console(json=json_output)
-    addresses = get_running()
-    with open_session(
-        tracking_uri=addresses.tracking_uri,
-        ui_url=addresses.ui_url,
-        raw_uri=addresses.raw_uri,
-        dsn=addresses.dsn(addresses.person),
-        application_name="modelyard datasets verify",
-        user=addresses.person,
-    ) as session:
+    with api.connect("person", application_name="modelyard datasets verify") as session:
         if all_:
             asked = [one.dataset_id for one in usage.list_summaries(session.records) if one.removed_at is None]
         else:

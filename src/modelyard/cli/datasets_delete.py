@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from modelyard import api
 from modelyard.cli.output import make_console
-from modelyard.cli.stack import JsonOption, get_running
+from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without being asked.")]
@@ -21,18 +22,9 @@ def delete(
 ) -> None:
     """Delete a dataset's files, unless something on record uses it; its row, version and raw data stay."""
     from modelyard.pipeline.removal import check_removal, find_version, remove_dataset
-    from modelyard.pipeline.session import open_session
 
     console = make_console(json=json_output)
-    addresses = get_running()
-    with open_session(
-        tracking_uri=addresses.tracking_uri,
-        ui_url=addresses.ui_url,
-        raw_uri=addresses.raw_uri,
-        dsn=addresses.dsn(addresses.person),
-        application_name="modelyard datasets delete",
-        user=addresses.person,
-    ) as session:
+    with api.connect("person", application_name="modelyard datasets delete") as session:
         found = find_version(session, dataset)
         check_removal(session, found, reason=reason)
         if found.removed_at is None:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, BinaryIO
 import typer
 from rich.console import Console
 
+from modelyard import api
 from modelyard.cli.output import make_console
-from modelyard.cli.stack import get_running
 from modelyard.data.export import BINARY_FORMATS, FORMATS, whole_file
 from modelyard.errors import BadInput, UnknownName
 from modelyard.store.catalogue import resolve_dataset
@@ -85,17 +85,8 @@ def _write(
     dataset: str, sink: BinaryIO, *, format_name: str, full_names: bool, namespace: str | None
 ) -> dict[str, Any]:
     from modelyard.pipeline.export import export_dataset
-    from modelyard.pipeline.session import open_session
 
-    addresses = get_running()
-    with open_session(
-        tracking_uri=addresses.tracking_uri,
-        ui_url=addresses.ui_url,
-        raw_uri=addresses.raw_uri,
-        dsn=addresses.dsn(addresses.person),
-        application_name="modelyard datasets export",
-        user=addresses.person,
-    ) as session:
+    with api.connect("person", application_name="modelyard datasets export") as session:
         found = resolve_dataset(session.records, dataset)
         if format_name != OPENLINEAGE:
             return asdict(export_dataset(session, found, sink, format_name=format_name, full_names=full_names))

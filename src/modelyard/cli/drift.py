@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from modelyard.cli.output import make_console
-from modelyard.cli.submission import Submission
+from modelyard.cli.submission import Submission, bring_up, check_way
 from modelyard.cli.train import Assignments, Config, Inline, JsonOutput, NoWait, Params, Workload, split_values
 from modelyard.errors import BadInput
 from modelyard.settings import load_settings
@@ -58,8 +58,7 @@ def drift(
     values = split_values(params, assignments)
     if dataset is not None and (config or values):
         raise BadInput("--config, --params and --set say how raw data is processed; with --dataset nothing is")
-    if inline and no_wait:
-        raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
+    check_way(inline=inline, no_wait=no_wait)
     settings = load_settings()
     assigned = parse_assignments(values)
     asked = build_request(workload, values=assigned, config=config)
@@ -81,7 +80,7 @@ def drift(
                 report=say,
             )
             hashed = hash_raw(located)
-        submission = Submission(console, settings, spec=asked.workload.spec)
+        submission = Submission(console, settings, bring_up(console, settings), spec=asked.workload.spec)
         with connect(submission.dsn) as connection:
             expected = choose_dataset(connection, asked.workload, reference)
             current: Any = choose_dataset(connection, asked.workload, dataset) if dataset is not None else None

@@ -12,8 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from modelyard import api
 from modelyard.cli.output import make_console
-from modelyard.cli.stack import JsonOption, get_running
+from modelyard.cli.stack import JsonOption
 from modelyard.errors import InvalidParameter
 from modelyard.settings import name_program
 
@@ -35,20 +36,11 @@ def gc(
 ) -> None:
     """Show what nothing on record refers to, and with --yes delete it. Raw data is never deleted."""
     from modelyard.pipeline.gc import collect_garbage, plan_gc
-    from modelyard.pipeline.session import open_session
 
     unused_for = _read_age(older_than)
     console = make_console(json=json_output)
-    addresses = get_running()
     collected: list[Collected] = []
-    with open_session(
-        tracking_uri=addresses.tracking_uri,
-        ui_url=addresses.ui_url,
-        raw_uri=addresses.raw_uri,
-        dsn=addresses.dsn(addresses.person),
-        application_name="modelyard gc",
-        user=addresses.person,
-    ) as session:
+    with api.connect("person", application_name="modelyard gc") as session:
         plan = plan_gc(session, unused_for=unused_for, nb_kept=keep)
         _show_plan(console, plan)
         if yes:

@@ -16,10 +16,11 @@ from rich.table import Table
 from modelyard.cli.following import JobFollower
 from modelyard.cli.outcome import ANSWER_IS_NO, is_no
 from modelyard.cli.output import make_console
-from modelyard.cli.stack import JsonOption, get_running
+from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput, UnknownName
 from modelyard.settings import name_program
 from modelyard.stack.addresses import Addresses
+from modelyard.stack.current import get_running
 from modelyard.store import attempts as store_attempts
 from modelyard.store import jobs as store
 from modelyard.store.connections import Connection, connect

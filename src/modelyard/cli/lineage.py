@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from modelyard.cli.output import make_console
-from modelyard.cli.stack import JsonOption, get_running
+from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput
 from modelyard.pages.lineage import draw_flowchart, draw_tree
+from modelyard.stack.current import get_running
 from modelyard.store.connections import connect
 from modelyard.store.lineage import trace
 

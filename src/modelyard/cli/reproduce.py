@@ -5,12 +5,10 @@ from typing import Annotated
 import typer
 
 from modelyard.cli.output import make_console
-from modelyard.cli.submission import Submission
+from modelyard.cli.submission import Submission, bring_up, check_way
 from modelyard.cli.train import Inline, JsonOutput, NoWait
-from modelyard.errors import BadInput
 from modelyard.settings import load_settings
 from modelyard.stack.choice import choose_stack
-from modelyard.stack.current import get_stack
 from modelyard.store.connections import connect
 
 
@@ -28,14 +26,13 @@ def reproduce(
     from modelyard.store.models import resolve_model_version
 
     console = make_console(json=json_output)
-    if inline and no_wait:
-        raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
+    check_way(inline=inline, no_wait=no_wait)
     settings = load_settings()
     choice = choose_stack(settings)
     console.print(f"stack    {choice.stack}: {choice.why}")
-    addresses = get_stack().up(settings, lambda text: console.print(f"stack    {text}"))
+    addresses = bring_up(console, settings)
     with connect(addresses.dsn(addresses.person)) as connection:
         request = build_reproduction(connection, resolve_model_version(connection, model))
-    submission = Submission(console, settings, spec=request.workload.spec)
+    submission = Submission(console, settings, addresses, spec=request.workload.spec)
     submission.submit("reproduce", request.arguments(), inline=inline)
     submission.finish(no_wait=no_wait, json_output=json_output)

@@ -11,10 +11,9 @@ import typer
 from rich.table import Table
 
 from modelyard.cli.output import make_console
-from modelyard.errors import StackNotRunning, StackRefused
+from modelyard.errors import StackRefused
 from modelyard.settings import load_settings
-from modelyard.stack.addresses import Addresses
-from modelyard.stack.current import get_stack
+from modelyard.stack.current import get_running, get_stack
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -86,11 +85,3 @@ def psql(
         environment["PGPASSWORD"] = addresses.password(addresses.person)
     address = replace(addresses, secrets=None).dsn(addresses.person)
     os.execve(program, [str(program), "--no-psqlrc", *rows, address], environment)  # noqa: S606
-
-
-def get_running() -> Addresses:
-    """Where the stack is, if it runs."""
-    found = get_stack().find_running(load_settings())
-    if found is None:
-        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
-    return found

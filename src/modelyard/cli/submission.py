@@ -19,6 +19,7 @@ from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import JobStarted
 from modelyard.pipeline.selection import Selection, find_run, select_dataset
 from modelyard.settings import Settings, find_current_run, name_program
+from modelyard.stack.addresses import Addresses
 from modelyard.stack.current import get_stack
 from modelyard.store import jobs
 from modelyard.store.connections import connect
@@ -29,18 +30,29 @@ from modelyard.workloads.contract import WorkloadSpec
 _DATA = ("raw", "dataset_fallback", "dataset_id", "data_source")  # arguments of a training that name what it is done on
 
 
+def check_way(*, inline: bool, no_wait: bool) -> None:
+    """Refuse two ways to do a job at once."""
+    if inline and no_wait:
+        raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
+
+
+def bring_up(console: Console, settings: Settings) -> Addresses:
+    """Start the stack or find it running, and tell where it is."""
+    addresses = get_stack().up(settings, lambda text: console.print(f"stack    {text}"))
+    where = f"{addresses.home}, " if addresses.home else ""
+    console.print(f"stack    {where}MLflow at {addresses.ui_url}")
+    return addresses
+
+
 class Submission:
-    """Brings the stack up on construction; ``submit`` comes first, then ``finish``."""
+    """A job for a stack that runs; ``submit`` comes first, then ``finish``."""
 
     job_id: UUID
 
-    def __init__(self, console: Console, settings: Settings, *, spec: WorkloadSpec) -> None:
-        self._console, self._settings = console, settings
+    def __init__(self, console: Console, settings: Settings, addresses: Addresses, *, spec: WorkloadSpec) -> None:
+        self._console, self._settings, self._addresses = console, settings, addresses
         self._kind: jobs.JobKind = "process"
         self._raw: RawData | None = None
-        self._addresses = get_stack().up(settings, lambda text: console.print(f"stack    {text}"))
-        where = f"{self._addresses.home}, " if self._addresses.home else ""
-        console.print(f"stack    {where}MLflow at {self._addresses.ui_url}")
         self._printer = OutcomePrinter(console, spec)
 
     @property

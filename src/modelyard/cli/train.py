@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from modelyard.cli.output import make_console
-from modelyard.cli.submission import Submission
+from modelyard.cli.submission import Submission, bring_up, check_way
 from modelyard.errors import BadInput, InvalidParameter
 from modelyard.pipeline.raw import HashedData
 from modelyard.settings import load_settings
@@ -157,8 +157,7 @@ def _ask(
 
     console = make_console(json=json_output)
     values = split_values(params, assignments)
-    if inline and no_wait:
-        raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
+    check_way(inline=inline, no_wait=no_wait)
     named = {"--data": data, "--dataset": dataset, "--use-dataset-from-run": run_id}
     if len(given := [option for option, value in named.items() if value is not None]) > 1:
         raise BadInput(f"{' and '.join(given)} each say what to train on; give one of them")
@@ -197,7 +196,7 @@ def _ask(
 
         options: dict[str, Any] = {"version": version, "allow_invalid": allow_invalid}
         hashed = check() if kind == "process" or data is not None else None
-        submission = Submission(console, settings, spec=request.workload.spec)
+        submission = Submission(console, settings, bring_up(console, settings), spec=request.workload.spec)
         selection = None
         if hashed is None:
             selection = submission.select(request, run_id=run_id, name=dataset, strict=strict)

@@ -52,29 +52,6 @@ def read_table(path: Path) -> pa.Table:
     return pa.Table.from_batches(batches, schema)
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write Parquet whose bytes depend on the table only, not on its chunks or pandas; all of the file or none.
-
-    Raises:
-        UnsupportedFile: a column's type that Parquet cannot hold.
-    """
-    table = table.replace_schema_metadata(None)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with pq.ParquetWriter(part, table.schema, compression="zstd", write_page_checksum=True) as writer:
-            for start in range(0, table.num_rows, ROW_GROUP_ROWS):
-                writer.write_table(table.slice(start, ROW_GROUP_ROWS).combine_chunks(), ROW_GROUP_ROWS)
-        if "fixed_size_list" in str(table.schema):
-            # pyarrow writes a null where a list of fixed size belongs, and then cannot read it.
-            for _ in _parquet_batches(_parquet_file(part)):
-                pass
-        part.replace(path)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-        raise UnsupportedFile(f"{path}: Parquet cannot hold this table: {error}; cast the column") from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _open(path: Path) -> Opened:
     if path.is_dir():
         return _open_folder(path)

@@ -80,11 +80,12 @@ def _repeats(column: Any) -> bool:
 
 
 def _read_again(path: Path) -> None:
-    """pyarrow writes a null where a list of fixed size belongs, and then cannot read it."""
+    """pyarrow writes a null where a list of fixed size belongs, and then cannot read it; no such file is left."""
     try:
         for _ in pq.ParquetFile(path).iter_batches():
             pass
     except pa.ArrowException as error:
+        path.unlink()
         raise _refuse(path, error) from None
 
 

@@ -3,8 +3,6 @@
 import tempfile
 from pathlib import Path
 
-from mlflow import MlflowException
-
 from modelyard.data.dataset import DatasetTables
 from modelyard.data.dataset_reader import FILES, DatasetFiles
 from modelyard.data.hashes import HashedFile
@@ -13,7 +11,7 @@ from modelyard.pipeline.attempt import Attempt, recording
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets as store
 from modelyard.tracking.datasets import ContentSource, LoggedDataset, download_files, log_input, show_schema
-from modelyard.tracking.runs import ActiveRun, RunType
+from modelyard.tracking.runs import ActiveRun, RunType, find_run
 
 
 def use_dataset(
@@ -101,15 +99,11 @@ def check_there(session: Session, dataset: store.Dataset) -> None:
 
 def _download(session: Session, dataset: store.Dataset, folder: Path, report: Report | None = None) -> DatasetFiles:
     check_there(session, dataset)
-    try:
-        session.mlflow.get_run(dataset.mlflow_run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    if find_run(session.mlflow, dataset.mlflow_run_id) is None:
         raise RecordLost(
             f"MLflow has lost run {dataset.mlflow_run_id} with {_name(dataset)}; "
             "restore it from a backup, or train on another dataset (another seed or feature set makes one)"
-        ) from None
+        )
     recorded = store.list_dataset_files(session.records, dataset_id=dataset.dataset_id)
     tables = [file for file in recorded if file.path in FILES]
     total, done = sum(file.size_bytes for file in tables), 0

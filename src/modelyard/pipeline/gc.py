@@ -15,8 +15,8 @@ from modelyard.store import removals
 from modelyard.store.catalogue import find_by_run
 from modelyard.store.datasets import get_dataset
 from modelyard.store.jobs import get_job
-from modelyard.tracking.deletion import ERRORS, delete_artifacts, find_run, list_unfinished_runs, measure_artifacts
-from modelyard.tracking.runs import ATTEMPT_TAG, JOB_TAG
+from modelyard.tracking.deletion import ERRORS, delete_artifacts, list_unfinished_runs, measure_artifacts
+from modelyard.tracking.runs import ATTEMPT_TAG, JOB_TAG, find_run
 
 _ENDED = ("FAILED", "KILLED")
 

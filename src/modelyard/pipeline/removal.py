@@ -6,7 +6,8 @@ from modelyard.store import removals
 from modelyard.store.catalogue import find_named
 from modelyard.store.datasets import Dataset, get_dataset
 from modelyard.store.usage import list_summaries
-from modelyard.tracking.deletion import delete_artifacts, delete_run, find_run
+from modelyard.tracking.deletion import delete_artifacts, delete_run
+from modelyard.tracking.runs import find_run
 
 _REASON_LIMIT = 1000  # characters
 

@@ -39,16 +39,31 @@ class Report(Protocol):
 Emit = Callable[[Result], None]  # told each result as it is there
 
 
+class Services(Protocol):
+    """Where MLflow is for programs and for people, and where raw data is stored by content."""
+
+    @property
+    def tracking_uri(self) -> str: ...
+
+    @property
+    def ui_url(self) -> str: ...
+
+    @property
+    def raw_uri(self) -> str: ...
+
+
+def say_nothing(step: str, share: float | None, message: str, /) -> None:
+    """A ``Report`` for whoever wants none."""
+
+
 @contextmanager
-def open_session(
-    *, tracking_uri: str, ui_url: str, raw_uri: str, dsn: str, application_name: str, user: str
-) -> Iterator[Session]:
+def open_session(services: Services, *, dsn: str, application_name: str, user: str) -> Iterator[Session]:
     """Connect to everything; ``dsn`` is the database's address as the role whose work it is."""
     with Reconnecting(dsn, application_name=application_name) as database:
         yield Session(
-            mlflow=server.connect(tracking_uri),
-            pages=server.Pages(ui_url),
-            raw_uri=raw_uri,
+            mlflow=server.connect(services.tracking_uri),
+            pages=server.Pages(services.ui_url),
+            raw_uri=services.raw_uri,
             user=user,
             database=database,
         )

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Protocol
 
-from modelyard.settings import Settings, load_container_settings
+from modelyard.errors import StackNotRunning
+from modelyard.settings import Settings, load_container_settings, load_settings
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.home import Report
 from modelyard.stack.status import Status
@@ -30,3 +31,15 @@ def get_stack() -> Stack:
     from modelyard.stack import compose, embedded
 
     return embedded if load_container_settings() is None else compose
+
+
+def get_running() -> Addresses:
+    """Where the stack is, if it runs.
+
+    Raises:
+        StackNotRunning: it does not.
+    """
+    found = get_stack().find_running(load_settings())
+    if found is None:
+        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
+    return found

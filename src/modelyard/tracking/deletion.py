@@ -17,16 +17,6 @@ ERRORS = PurePosixPath(TRACEBACK_PATH).parts[0]  # the folder of what an attempt
 _EXPERIMENTS_PER_SEARCH = 100
 
 
-def find_run(client: MlflowClient, run_id: str) -> Run | None:
-    """The run with this id, a deleted one too; None where MLflow has forgotten it."""
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-
-
 def list_unfinished_runs(client: MlflowClient, *, run_type: RunType) -> Iterator[Run]:
     """The runs of a type that have not ended well, of all MLflow experiments, deleted ones left out."""
     token = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.entities import LoggedModelStatus, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.utils.time import get_current_time_millis
@@ -125,3 +125,13 @@ def fail_orphan(client: MlflowClient, run_id: str, *, reason: str) -> None:
             client.finalize_logged_model(output.model_id, LoggedModelStatus.FAILED)
     client.set_tag(run_id, ORPHAN_TAG, reason[:5000])
     client.set_terminated(run_id, "FAILED")
+
+
+def find_run(client: MlflowClient, run_id: str) -> MlflowRun | None:
+    """The run with this id, a deleted one too; None where MLflow has forgotten it."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise

@@ -67,12 +67,7 @@ def _run(config: WorkerConfig, attempt: Attempt, *, user: str, emit: Emit, repor
     with (
         _claimed(config, job_id, attempt.number) as keeper,
         open_session(
-            tracking_uri=config.tracking_uri,
-            ui_url=config.ui_url,
-            raw_uri=config.raw_uri,
-            dsn=config.dsn,
-            application_name=name_session(job_id, attempt.number),
-            user=user,
+            config, dsn=config.dsn, application_name=name_session(job_id, attempt.number), user=user
         ) as session,
     ):
         try:

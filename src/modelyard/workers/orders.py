@@ -55,14 +55,7 @@ def _open(config: WorkerConfig, job_id: UUID, attempt: int) -> Iterator[tuple[Se
     with Reconnecting(config.dsn, application_name="modelyard attempt") as database:
         job = get_job(database.get(), job_id=job_id)
         user = get_asker(database.get(), job)
-    with open_session(
-        tracking_uri=config.tracking_uri,
-        ui_url=config.ui_url,
-        raw_uri=config.raw_uri,
-        dsn=config.dsn,
-        application_name=name_session(job_id, attempt),
-        user=user,
-    ) as session:
+    with open_session(config, dsn=config.dsn, application_name=name_session(job_id, attempt), user=user) as session:
         yield session, job
 
 

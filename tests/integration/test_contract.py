@@ -20,12 +20,11 @@ CONTRACT = Contract(
 @pytest.fixture
 def client(stack):
     mlflow.set_tracking_uri(stack.tracking_uri)
-    mlflow.set_experiment("contract")
     return MlflowClient(stack.tracking_uri)
 
 
 def test_everything_that_is_missing_is_listed_at_once(client):
-    with mlflow.start_run() as run:
+    with mlflow.start_run(experiment_id="0") as run:
         mlflow.log_metric("train_rmse", 1.0)
         mlflow.set_tag("run_type", "evaluation")
     client.set_terminated(run.info.run_id, "FAILED")
@@ -51,7 +50,7 @@ def test_a_run_that_has_everything_is_taken_and_one_without_a_signature_is_not(c
     model = Ridge().fit(frame[["a"]], frame["y"])
     (tmp_path / "residuals.png").write_bytes(b"png")
     for signature in (infer_signature(frame[["a"]], frame["y"]), None):
-        with mlflow.start_run() as run:
+        with mlflow.start_run(experiment_id="0") as run:
             mlflow.log_params({"seed": 1})
             mlflow.log_metrics({"train_rmse": 1.0, "test_rmse": 1.0})
             mlflow.set_tags({"run_type": "training", "dataset_version": "1.0.0"})

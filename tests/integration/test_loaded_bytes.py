@@ -131,7 +131,7 @@ def old_pipeline():
 
 def log_as_model(session, pipeline, **how):
     """A run that has its pipeline as a model, as MLflow 3 keeps one."""
-    with mlflow.start_run() as run:
+    with mlflow.start_run(experiment_id="0") as run:
         mlflow.sklearn.log_model(pipeline, name="pipeline", pip_requirements=[], **how)
     return run.info.run_id
 
@@ -141,7 +141,7 @@ def log_as_artifacts(session, pipeline, folder):
     mlflow.sklearn.save_model(
         pipeline, str(folder / "pipeline"), pip_requirements=[], serialization_format="cloudpickle"
     )
-    with mlflow.start_run() as run:
+    with mlflow.start_run(experiment_id="0") as run:
         session.mlflow.log_artifacts(run.info.run_id, str(folder))
     return run.info.run_id
 
@@ -181,7 +181,7 @@ def test_an_old_pickle_that_nobody_names_runs_nothing(session, stack, tmp_path, 
 
 
 def test_a_run_without_a_pipeline_or_no_run_at_all_is_refused(session):
-    with mlflow.start_run() as run:
+    with mlflow.start_run(experiment_id="0") as run:
         pass
     with pytest.raises(DatasetRefused, match="has no preprocessing pipeline, and its dataset is not on record"):
         modelyard.load_pipeline(session, run_id=run.info.run_id)

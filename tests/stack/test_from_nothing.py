@@ -93,10 +93,10 @@ def test_a_second_up_changes_nothing_and_is_quick(project):
 
 def test_a_notebook_on_the_host_logs_to_the_stack_artifacts_included(project, notebook, tmp_path):
     mlflow.set_tracking_uri(project.notebook_environment["MLFLOW_TRACKING_URI"])
-    mlflow.set_experiment("a notebook's")
+    experiment_id = project.mlflow().create_experiment("a notebook's")
     note = tmp_path / "note.txt"
     note.write_text("seen from the host")
-    with mlflow.start_run() as run:
+    with mlflow.start_run(experiment_id=experiment_id) as run:
         mlflow.log_metric("loss", 0.5)
         mlflow.log_artifact(str(note))
     client = project.mlflow()

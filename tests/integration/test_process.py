@@ -379,7 +379,7 @@ def test_a_workload_that_streams_is_trained_on_what_was_logged(yard, tmp_path):
 def test_a_dataset_larger_than_its_memory_is_made_of_rows_that_stream(yard, tmp_path):
     if reason := find_obstacle():
         pytest.skip(reason)
-    limit_bytes, num_rows, num_columns = 560 * 2**20, 6_000_000, 21
+    limit_bytes, num_rows, num_columns = 400 * 2**20, 4_000_000, 21
     data = write_readings(tmp_path / "readings.parquet", num_rows=num_rows, num_columns=num_columns)
     assert num_rows * num_columns * np.dtype(float).itemsize > 1.5 * limit_bytes
     with MemoryLimit(limit_bytes=limit_bytes) as of_worker, MemoryLimit(limit_bytes=limit_bytes) as of_client:

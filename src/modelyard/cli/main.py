@@ -43,6 +43,8 @@ def _prepare() -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
     # OpenMP's threads wait by spinning; beside other work on the same cores a training took 17 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Arrow's own pool holds on to memory: rows that stream in 400 MiB with malloc's ran out of it
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def _hand_over() -> None:

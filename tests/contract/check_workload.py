@@ -5,17 +5,19 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from modelyard.data.dataset import DatasetTables
+from modelyard.data.scoring import Scores
 from modelyard.data.validation import Validator
 from modelyard.errors import RawDataMalformed
-from modelyard.workloads.contract import SPLITS, Parameters, Processed, Trained, Workload
+from modelyard.workloads.contract import SPLITS, AdditiveWorkload, Parameters, Processed, Trained, Workload
 from modelyard.workloads.registry import build_parameters
+from modelyard.workloads.rules import load_rules
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,11 +76,7 @@ def check_spec(workload: Workload) -> None:
     assert spec.primary_metric.name == metrics[0]
     for names in (metrics, spec.baselines, spec.raw_files, spec.targets):
         assert names and len(set(names)) == len(names)
-    assert spec.gate, "without a limit every model passes"
-    for limit in spec.gate:
-        assert limit.metric in metrics
-        assert limit.of is None or limit.of in spec.baselines
-        assert math.isfinite(limit.value)
+    check_rules(workload)
     assert issubclass(spec.processing, Parameters)
     for cls in (spec.processing, *spec.model_types.values()):
         assert issubclass(cls, spec.processing), "what processing takes, every model type takes"
@@ -87,6 +85,24 @@ def check_spec(workload: Workload) -> None:
             assert cls.model_fields[name].default == known.default, "one default, whatever is trained"
     for model_type, values in spec.configs.values():
         build_parameters(workload, model_type=model_type, values=values)
+
+
+def check_rules(workload: Workload) -> None:
+    """The shipped rules are the workload's, and ask for what its trainings log and its evaluations measure."""
+    spec, rules = workload.spec, workload.spec.rules
+    assert rules == load_rules(spec.name) and rules.task == spec.task
+    metrics = {metric.name for metric in spec.metrics}
+    for production in (False, True):
+        limits = rules.gate.list_limits(production=production)
+        assert limits, "without a limit every model passes"
+        for limit in limits:
+            assert limit.metric in metrics
+            assert limit.of in (None, "production", *spec.baselines)
+    wanted = {"run_type": "training", "stage": "training", "workload": spec.name, "task": str(spec.task)}
+    assert wanted.items() <= rules.contract.tags.items()
+    logged = {f"{of}_{name}" for of in (*SPLITS, *(f"baseline_{of}" for of in spec.baselines)) for name in metrics}
+    assert set(rules.contract.metrics) <= logged
+    assert set(rules.contract.artifacts) <= set(spec.artifacts)
 
 
 def check_sample(workload: Workload, folder: Path) -> list[Path]:
@@ -204,6 +220,7 @@ def check_train(workload: Workload, dataset: Processed, parameters: Parameters) 
     assert len(predictions) == len(rows)
     scores = workload.evaluate(rows, predictions, parameters=parameters)
     check_scores(workload, scores)
+    check_additive(workload, rows, predictions, parameters)
     assert scores == {name: trained.metrics[f"test_{name}"] for name in names}
     again = workload.train(dataset, parameters=parameters, report=report)
     assert dict(again.metrics) == dict(trained.metrics)
@@ -216,3 +233,18 @@ def check_scores(workload: Workload, scores: dict[str, float]) -> None:
     """Exactly the declared metrics, each a finite number."""
     assert set(scores) == {metric.name for metric in workload.spec.metrics}
     assert all(type(value) is float and math.isfinite(value) for value in scores.values())
+
+
+def check_additive(workload: Workload, rows: pd.DataFrame, predictions: Any, parameters: Parameters) -> None:
+    """Where a workload is scored by sums, batches say what ``evaluate`` says of all rows."""
+    if not hasattr(workload, "score"):
+        return
+    additive, sums = cast(AdditiveWorkload, workload), Scores()
+    for start in range(0, len(rows), 77):
+        part = slice(start, start + 77)
+        sums.update(additive.score(rows[part], predictions[part], parameters=parameters))
+    scores = additive.summarize(sums.totals, parameters=parameters)
+    check_scores(workload, scores)
+    assert scores == pytest.approx(workload.evaluate(rows, predictions, parameters=parameters), rel=1e-9)
+    broken = dict.fromkeys(sums.totals, math.nan)
+    assert not any(map(math.isfinite, additive.summarize(broken, parameters=parameters).values()))

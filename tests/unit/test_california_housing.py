@@ -12,6 +12,7 @@ from sklearn.utils import Bunch
 from threadpoolctl import threadpool_limits
 
 from modelyard.errors import DownloadFailed, InvalidParameter, RawDataMalformed, RawDataNotFound
+from modelyard.pipeline.gate import apply_gate
 from modelyard.workloads import california_housing as housing
 from modelyard.workloads.california_geography import measure_distances
 from modelyard.workloads.registry import build_parameters
@@ -57,15 +58,10 @@ def real(real_data):
     return real_data / "california_housing"
 
 
-def score(limit, metrics, baselines):
-    bound = limit.value * (baselines[limit.of][limit.metric] if limit.of else 1)
-    found = metrics[f"test_{limit.metric}"]
-    return found <= bound if limit.comparison == "<=" else found >= bound
-
-
 def passes(dataset, trained, parameters):
+    metrics = {metric.name: trained.metrics[f"test_{metric.name}"] for metric in housing.spec.metrics}
     baselines = housing.baselines(dataset, parameters=parameters)
-    return all(score(limit, trained.metrics, baselines) for limit in housing.spec.gate)
+    return apply_gate(housing.spec.rules.gate, metrics=metrics, baselines=baselines, production=None).passed
 
 
 # ── what is read ─────────────────────────────────────────────────────────────────────────────────────────────────────

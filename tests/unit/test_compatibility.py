@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from modelyard.data.compatibility import compare_columns, compare_frame, list_features
+from modelyard.data.compatibility import compare_columns, compare_frame, compare_targets, list_features
 from modelyard.data.schema import describe_schema
 
 
@@ -128,3 +128,16 @@ def test_what_is_no_integer_of_ours_is_a_difference_in_words():
     ]
     assert compare_frame(pd.DataFrame({"x": [1.0, float("inf")]}), wanted) == ["x is float64 and int64 is expected"]
     assert compare_frame(pd.DataFrame({"x": [1.0, None]}), wanted) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"y.price": "float32", "X.area": "string"}, []),
+        ({"y.price": "bool"}, []),
+        ({"y.price": "string"}, ["its target price is string, not int64"]),
+        ({"y.cost": "int64"}, ["its targets are cost, not price"]),
+    ],
+)
+def test_a_target_is_scored_as_another_where_both_are_numbers(found, said):
+    assert compare_targets(describe(**found), describe(**{"y.price": "int64", "X.rooms": "int64"})) == said

@@ -23,6 +23,11 @@ def list_features(schema: Sequence[Column]) -> list[dict[str, Any]]:
     return [{**column, "name": column["name"][2:]} for column in schema if column["name"].startswith("X.")]
 
 
+def list_targets(schema: Sequence[Column]) -> list[str]:
+    """The names of the columns of y in the recorded schema of a dataset."""
+    return [column["name"][2:] for column in schema if column["name"].startswith("y.")]
+
+
 def compare_columns(found: Sequence[Column], expected: Sequence[Column]) -> list[str]:
     """What keeps columns from being taken for the expected ones, each difference in words; empty if nothing does.
 
@@ -51,6 +56,26 @@ def compare_columns(found: Sequence[Column], expected: Sequence[Column]) -> list
     return differences
 
 
+def compare_targets(found: Sequence[Column], expected: Sequence[Column]) -> list[str]:
+    """What keeps targets from being scored as the expected ones; numbers and booleans are scored as any other number.
+
+    Args:
+        found: a recorded schema, of which the columns of y count.
+        expected: another one.
+    """
+    names, wanted = list_targets(found), list_targets(expected)
+    if names != wanted:
+        return [f"its targets are {', '.join(names)}, not {', '.join(wanted)}"]
+    types, others = (
+        {c["name"][2:]: c["type"] for c in schema if c["name"].startswith("y.")} for schema in (found, expected)
+    )
+    return [
+        f"its target {name} is {types[name]}, not {others[name]}"
+        for name in names
+        if not _fits(types[name], others[name]) and not (_is_number(types[name]) and _is_number(others[name]))
+    ]
+
+
 def compare_frame(frame: "pd.DataFrame | pa.Table", expected: Sequence[Column]) -> list[str]:
     """Like ``compare_columns``, of rows as they are given to a model.
 
@@ -73,6 +98,10 @@ def compare_frame(frame: "pd.DataFrame | pa.Table", expected: Sequence[Column]) 
             column["type"] = wanted[name]
         found.append(column)
     return compare_columns(found, expected)
+
+
+def _is_number(kind: str) -> bool:
+    return kind == "bool" or _NUMBER.fullmatch(kind) is not None
 
 
 def _fits(found: str, expected: str) -> bool:

@@ -66,15 +66,26 @@ def write_rows(parts: Iterable[DatasetTables], sink: BinaryIO, *, format_name: s
     Raises:
         UnsupportedFile: a column that the format cannot hold; of its type before anything is written.
     """
-    tables = (_decoded(part.table().rename_columns(names)) for part in parts)
-    first = next(tables)
+    return write_tables((part.table().rename_columns(names) for part in parts), sink, format_name=format_name)
+
+
+def write_tables(tables: Iterable[pa.Table], sink: BinaryIO, *, format_name: str) -> int:
+    """Write tables of the same columns one after the other, as ``write_rows`` does; return how many rows.
+
+    Parquet and Arrow keep the metadata of the first one's schema. ``tables`` holds at least one.
+
+    Raises:
+        UnsupportedFile: a column that the format cannot hold; of its type before anything is written.
+    """
+    decoded = map(_decoded, tables)
+    first = next(decoded)
     _check_types(first.schema, format_name)
     num_rows = 0
     try:
         counted = _Counted(sink)
         with _WRITERS[format_name](counted, first.schema) as write:
             try:
-                for table in chain([first], tables):
+                for table in chain([first], decoded):
                     write(table)
                     num_rows += table.num_rows
             except BaseException:
@@ -86,22 +97,26 @@ def write_rows(parts: Iterable[DatasetTables], sink: BinaryIO, *, format_name: s
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
+def whole_file(
+    path: Path, *, replace: bool = False, option: str = "--output", replacing: str = "--force"
+) -> Iterator[BinaryIO]:
     """A stream into a file that appears at the end of the block, whole, or not at all.
+
+    ``option`` and ``replacing`` are what the command calls the path and the wish to replace a file.
 
     Raises:
         BadInput: it is there and ``replace`` was not asked for, or it cannot be written.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
-        raise BadInput(f"{path} is no plain file; name another one with --output")
+        raise BadInput(f"{path} is no plain file; name another one with {option}")
     if path.exists() and not replace:
-        raise BadInput(f"{path} is there already; name another file with --output, or replace it with --force")
+        raise BadInput(f"{path} is there already; name another file with {option}, or replace it with {replacing}")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         file = part.open("xb")
     except OSError as error:
-        raise BadInput(f"{path} cannot be written ({error.strerror}); name another file with --output") from None
+        raise BadInput(f"{path} cannot be written ({error.strerror}); name another file with {option}") from None
     try:
         with file:
             yield file
@@ -166,6 +181,9 @@ def _check_types(schema: pa.Schema, format_name: str) -> None:
         if wrong:
             raise UnsupportedFile(f"CSV cannot hold {', '.join(wrong)}; choose parquet, arrow or jsonl")
     if format_name == "jsonl":
+        twice = [name for name, count in Counter(schema.names).items() if count > 1]
+        if twice:
+            raise UnsupportedFile(f"JSON cannot hold two columns of one name: {', '.join(twice)}; rename one of each")
         wrong = [
             f"{field.name} ({field.type})"
             for field in schema

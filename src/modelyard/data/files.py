@@ -46,6 +46,19 @@ def open_batches(path: Path) -> Opened:
     return schema, _iterate(path, batches)
 
 
+def tells_widths(path: Path) -> bool:
+    """Whether a file says how wide its numbers are; text does not, and is read as the widest."""
+    return path.is_dir() or _format(path) not in _TEXTS
+
+
+def find_num_rows(path: Path) -> int | None:
+    """How many rows a Parquet file says that it has; None of anything else, of which only reading tells."""
+    if not path.is_file() or _format(path) != "Parquet":
+        return None
+    with _malformed(path), _parquet_file(path) as file:
+        return file.metadata.num_rows
+
+
 def read_table(path: Path) -> pa.Table:
     """A whole file or partitioned folder as one table; takes and raises what ``open_batches`` does."""
     schema, batches = open_batches(path)

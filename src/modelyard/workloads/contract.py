@@ -6,9 +6,8 @@ The platform calls them in this order: ``download`` or ``sample`` (if no raw dat
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,23 +16,17 @@ from modelyard.data.expectations import Expectation as Expectation
 from modelyard.data.expectations import Expectations as Expectations
 from modelyard.data.splits import SPLITS as SPLITS
 from modelyard.errors import BadInput
+from modelyard.workloads.rules import ContractTable as ContractTable
+from modelyard.workloads.rules import Gate as Gate
+from modelyard.workloads.rules import Limit as Limit
+from modelyard.workloads.rules import Rules as Rules
+from modelyard.workloads.rules import Task as Task
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
     from matplotlib.figure import Figure
-
-
-class Task(StrEnum):
-    """What kind of answer a model gives."""
-
-    REGRESSION = "regression"
-    CLASSIFICATION = "classification"
-    FORECASTING = "forecasting"
-    RANKING = "ranking"
-    RECOMMENDATION = "recommendation"
-    GENERATION = "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +36,6 @@ class Metric:
     name: str
     unit: str
     higher_is_better: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One line of a gate: ``metric`` compared with a number, or with a share of a baseline's value.
-
-    ``Limit("rmse", "<=", 0.7)`` is absolute; ``Limit("rmse", "<=", 0.95, of="linear")`` means at most 0.95 times
-    the RMSE of the baseline ``linear`` on the same rows.
-    """
-
-    metric: str
-    comparison: Literal["<=", "<", ">=", ">", "=="]
-    value: float
-    of: str | None = None
 
 
 class Parameters(BaseModel):
@@ -82,7 +61,7 @@ class WorkloadSpec:
         configs: named parameter files that ship with the workload: name → (model type, parameters).
         raw_files: file names that are looked for in the data folder, in this order; the first found is used.
         targets: column names of y.
-        gate: the limits that an evaluation applies on the test rows.
+        rules: what a training run must have logged, and the gate: the limits that an evaluation applies.
         mlflow_experiment: MLflow experiment of its training and evaluation runs.
         dataset_name: name of its datasets, in which ``{num_rows}`` stands for the number of rows; default: ``name``.
         group_column: column of extra whose values must not be on both sides of a split, or None.
@@ -100,7 +79,7 @@ class WorkloadSpec:
     model_types: Mapping[str, type[Parameters]]
     raw_files: tuple[str, ...]
     targets: tuple[str, ...]
-    gate: tuple[Limit, ...]
+    rules: Rules
     mlflow_experiment: str
     configs: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     dataset_name: str | None = None
@@ -250,3 +229,18 @@ class StreamingWorkload(Workload, Protocol):
 
     def process_batches(self, files: Sequence[Path], /, *, parameters: Any) -> Iterator[Processed]:
         """Read raw files into rows in parts of the same columns; takes and raises what the other two do."""
+
+
+class AdditiveWorkload(Workload, Protocol):
+    """A workload whose metrics follow from sums over rows: it is scored in batches, not by ``evaluate``.
+
+    For the same rows ``evaluate`` says what ``summarize`` says of the sums of ``score``, apart from rounding.
+    """
+
+    def score(
+        self, rows: "pd.DataFrame", predictions: "np.ndarray[Any, Any]", /, *, parameters: Any
+    ) -> "dict[str, np.ndarray[Any, Any]]":
+        """Statistics of n rows, one number a row each: what ``evaluate`` takes, in parts."""
+
+    def summarize(self, totals: Mapping[str, float], /, *, parameters: Any) -> dict[str, float]:
+        """The metrics of ``spec`` from the sum of each statistic over all rows."""

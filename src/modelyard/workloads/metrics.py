@@ -1,6 +1,7 @@
 """Regression scores and their figures, the same for every workload that predicts numbers."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from modelyard.workloads.contract import Metric
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Array = np.ndarray[Any, np.dtype[Any]]
 INK, ACCENT = "#1f2937", "#b45309"
 
 
@@ -37,12 +39,57 @@ def score_regression(truth: Any, predictions: Any) -> dict[str, float]:
     if len(error) != len(y) or len(y) == 0:
         raise ValueError(f"{len(error)} predictions for {len(y)} rows")
     error = error - y
-    residual, total = float(np.sum(error**2)), float(np.sum((y - y.mean()) ** 2))
+    residual = float(np.sum(error**2))
+    # the mean of equal numbers may differ from them in the last bit
+    total = float(np.sum((y - y.mean()) ** 2)) if y.min() != y.max() else 0.0
     return {
         "rmse": math.sqrt(residual / len(y)),
         "mae": float(np.mean(np.abs(error))),
-        "r2": 1 - residual / total if total else float(residual == 0),
+        "r2": _find_r2(residual, total),
     }
+
+
+def sum_regression(truth: Any, predictions: Any, *, origin: float = 0.0) -> dict[str, Array]:
+    """What ``summarize_regression`` needs the sums of, for each of n rows.
+
+    Args:
+        truth: n numbers.
+        predictions: n numbers, of shape (n,) or (n, 1).
+        origin: a number near the truth, the same for all rows; R² loses digits with the square of the distance.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    y, answers = np.asarray(truth, dtype=float).reshape(-1), np.asarray(predictions, dtype=float).reshape(-1)
+    if len(answers) != len(y):
+        raise ValueError(f"{len(answers)} predictions for {len(y)} rows")
+    error, y = answers - y, y - origin
+    return {
+        "rows": np.ones(len(y)),
+        "absolute_error": np.abs(error),
+        "squared_error": error**2,
+        "truth": y,
+        "squared_truth": y**2,
+    }
+
+
+def summarize_regression(totals: Mapping[str, float]) -> dict[str, float]:
+    """RMSE, MAE and R² from the sums of ``sum_regression``; what ``score_regression`` says, apart from rounding."""
+    n, residual = totals["rows"], totals["squared_error"]
+    total = totals["squared_truth"] - totals["truth"] ** 2 / n
+    if total <= 1e-12 * totals["squared_truth"]:  # rounding leaves something of a constant target
+        total = 0.0
+    return {
+        "rmse": math.sqrt(residual / n),
+        "mae": totals["absolute_error"] / n,
+        "r2": _find_r2(residual, total),
+    }
+
+
+def _find_r2(residual: float, total: float) -> float:
+    if total:
+        return 1 - residual / total
+    return float(residual == 0) if math.isfinite(residual) else math.nan
 
 
 def draw_regression(truth: Any, predictions: Any, *, quantity: str, unit: str) -> "dict[str, Figure]":

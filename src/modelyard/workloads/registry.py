@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from pydantic import ValidationError
 
 from modelyard.errors import InvalidParameter, UnknownName
-from modelyard.workloads.contract import Parameters, Workload
+from modelyard.workloads.contract import Parameters, Workload, WorkloadSpec
 
 NAMES = ("california_housing",)
 
@@ -29,6 +29,11 @@ def get_workload(name: str) -> Workload:
         raise UnknownName("workload", name, NAMES)
     import_module(f"modelyard.workloads.{name}")
     return cast(Workload, sys.modules[f"modelyard.workloads.{name}"])
+
+
+def find_spec(name: str) -> WorkloadSpec | None:
+    """The declarations of a workload; None where a task is called so, of a model of another tool."""
+    return get_workload(name).spec if name in NAMES else None
 
 
 def build_parameters(

@@ -12,8 +12,12 @@ ModelyardError                    exit code 1
 │   ├── SchemaMismatch            input with other columns than a model was trained on
 │   ├── DataInvalid               rows that are not as their workload expects
 │   ├── InvalidExpectation        an expectation that cannot be checked
+│   ├── InvalidRules              a contract or a gate that cannot be read
+│   ├── NothingLive               a policy of which no version is live
+│   ├── RowsSeen                  rows that a model was trained on, where it is to be judged by them
 │   ├── UnsupportedFile           a file that no reader of ours opens
 │   ├── DriftNotMeasured          there is nothing to compare
+│   ├── PersonRefused             a login that cannot be made, changed or taken away as asked
 │   └── DigestRefused             a column type that has no canonical form
 ├── StackRefused                  exit code 2: the surroundings do not allow it
 │   ├── HomeRefused               the stack's folder: read-only, newer, somebody else's
@@ -22,15 +26,23 @@ ModelyardError                    exit code 1
 │   ├── SecretMissing             a service's password or key is not there or damaged
 │   ├── MigrationRefused          an edited or unknown applied migration
 │   └── ServiceFailed             PostgreSQL, MLflow or the object store did not start or answer
+│       └── AnswerLost            whoever asked for a change does not know whether it was done; exit code 130 by Ctrl-C
 ├── DownloadFailed
-├── ContractNotMet
+├── ContractNotMet                exit code 3: a run lacks what it must have logged
 ├── ContentMismatch               bytes are not those that were recorded
-├── UntrustedModel                a model file with types outside the allow-list
+├── UntrustedModel                a model that only a pickle or types outside the allow-list could open
+├── ModelFailed                   a model's own code failed, or its answers are no predictions
 ├── RecordNotFound                a row that was asked for is not in the database
 ├── RecordConflict                something else is recorded under this key
-├── PolicyVersionRefused          a policy does not take this model version
+├── PolicyVersionRefused          exit code 3: a policy does not take this model version
+├── GateRefused                   exit code 2: a gate is not declared
+├── PromotionRefused              exit code 3: the rules say no, with every reason
+├── PromotionConflict             exit code 2: another version is live than was expected
+├── RequestReused                 exit code 2: a request id that stands for another change
+├── ApprovalRefused               exit code 3: who asks may not approve this
 ├── RecordLost                    MLflow or the raw store no longer has what the database names
 ├── RemovalRefused                exit code 2: a dataset cannot be deleted, or not by who asks
+├── RightMissing                  exit code 2: who asks may not do this
 ├── WorkHeld                      exit code 2: another process does this very work now
 ├── JobRefused                    exit code 2: a job cannot be cancelled or tried again as it is
 ├── JobFailed                     a job that was followed has failed or was cancelled; exit code 2 if its input was bad
@@ -143,12 +155,57 @@ class InvalidExpectation(BadInput):
         super().__init__(f"the workload's expectations cannot be checked: {'; '.join(self.problems)}")
 
 
+class InvalidRules(BadInput):
+    """Rules that cannot be read; every problem of the file is listed."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source, self.problems = source, list(problems)
+        super().__init__(f"{source}: {'; '.join(self.problems)}")
+
+
+class NothingLive(BadInput):
+    """A policy of which no version is live: there is nothing to load."""
+
+    def __init__(self, policy_id: str) -> None:
+        self.policy_id = policy_id
+        super().__init__(f"policy {policy_id} has no live version; promote one, or name {policy_id}@VERSION")
+
+
+class RowsSeen(BadInput):
+    """Rows that a model is to be judged by, of which it was trained on some.
+
+    Args:
+        what: which rows.
+        seen_by: the model.
+        trained_on: its dataset.
+        rows: how many there are.
+        seen: how many of them it was trained on.
+        examples: numbers of some in their dataset, counted from 0.
+        command: scores the others.
+    """
+
+    def __init__(
+        self, what: str, *, seen_by: str, trained_on: str, rows: int, seen: int, examples: Sequence[int], command: str
+    ) -> None:
+        self.seen_by, self.trained_on, self.rows, self.seen, self.examples = seen_by, trained_on, rows, seen, examples
+        super().__init__(
+            f"{seen:,} of the {rows:,} {what} are among the rows of {trained_on} that {seen_by} was trained on "
+            f"(row {', '.join(map(str, examples))}{', …' if seen > len(examples) else ''}), and nothing was judged by "
+            f"them. {f'{command} scores the {rows - seen:,} others; ' if seen < rows else ''}"
+            "--dataset NAME@VERSION names one that none has seen"
+        )
+
+
 class UnsupportedFile(BadInput):
     """A file that none of our readers opens."""
 
 
 class DriftNotMeasured(BadInput):
     """There is nothing to compare; that is a failure, and never the answer that nothing has drifted."""
+
+
+class PersonRefused(BadInput):
+    """A login of a person that cannot be made, changed or taken away as asked; the text gives the reason."""
 
 
 class DigestRefused(BadInput):
@@ -201,12 +258,22 @@ class ServiceFailed(StackRefused):
     """PostgreSQL, MLflow or the object store did not start, does not answer, or refuses."""
 
 
+class AnswerLost(ServiceFailed):
+    """A change was asked for, and the answer was cut off; the text names the command that does it once."""
+
+    def __init__(self, text: str, *, by_hand: bool) -> None:
+        self.exit_code = 130 if by_hand else 1
+        super().__init__(text)
+
+
 class DownloadFailed(ModelyardError):
     """A download did not finish, or its checksum differs."""
 
 
 class ContractNotMet(ModelyardError):
-    """A run lacks what it must have logged before its model may be registered."""
+    """A run lacks what it must have logged before its model may be registered; all of it is listed."""
+
+    exit_code = 3
 
     def __init__(self, run_id: str, missing: Sequence[str]) -> None:
         self.run_id, self.missing = run_id, list(missing)
@@ -225,7 +292,11 @@ class ContentMismatch(ModelyardError):
 
 
 class UntrustedModel(ModelyardError):
-    """A model file with types outside the allow-list."""
+    """A model that only a pickle, or types outside the allow-list, could open; nothing of it was opened."""
+
+
+class ModelFailed(ModelyardError):
+    """A model's own code failed, or a package that it needs is missing, or its answers are not one a row."""
 
 
 class RecordNotFound(ModelyardError):
@@ -238,6 +309,45 @@ class RecordConflict(ModelyardError):
 
 class PolicyVersionRefused(ModelyardError):
     """A policy does not take this model version; the text gives the reason."""
+
+    exit_code = 3
+
+
+class GateRefused(ModelyardError):
+    """A gate is not declared; the text gives the reason."""
+
+    exit_code = 2
+
+
+class PromotionRefused(ModelyardError):
+    """What is live for a policy is not changed: the rules say no, and the text gives every reason.
+
+    ``evaluation_helps`` where a passed evaluation is all that is missing.
+    """
+
+    exit_code = 3
+
+    def __init__(self, text: str, *, evaluation_helps: bool = False) -> None:
+        self.evaluation_helps = evaluation_helps
+        super().__init__(text)
+
+
+class PromotionConflict(ModelyardError):
+    """Another version is live than whoever asked expected: somebody else came first, and is named."""
+
+    exit_code = 2
+
+
+class RequestReused(ModelyardError):
+    """This request id was used before, with other arguments."""
+
+    exit_code = 2
+
+
+class ApprovalRefused(ModelyardError):
+    """Who asks may not approve this version, or may not change that an approval is needed."""
+
+    exit_code = 3
 
 
 class RecordLost(ModelyardError):
@@ -252,6 +362,12 @@ class RemovalRefused(ModelyardError):
     def __init__(self, text: str, *, dependents: Sequence[object] = ()) -> None:
         self.dependents = list(dependents)
         super().__init__(text)
+
+
+class RightMissing(ModelyardError):
+    """Who asks may not do this; the text names the group of people who may."""
+
+    exit_code = 2
 
 
 class WorkHeld(ModelyardError):

@@ -9,25 +9,38 @@ from modelyard.store.connections import find_value
 
 PERSONS = ("alice_viewer", "alice_trainer", "alice_promoter", "alice_approver")
 SERVICES = ("mlflow", "trainer", "evaluator", "reader", "backup", "application")
-VIEWS = ("stages", "live_policies", "verdicts", "lineage", "history", "job_states")
+VIEWS = (
+    "stages", "live_policies", "verdicts", "lineage", "history", "job_states", "current_gates", "promotion_history",
+    "served", "policy_overview",
+)  # fmt: skip
 IMMUTABLE = (
     "datasets", "dataset_files", "model_files", "model_versions", "policy_versions", "evaluations",
-    "stage_transitions",
+    "stage_transitions", "gates", "approval_rules", "approvals", "promotions", "reconciliations",
 )  # fmt: skip
 TABLES = (*IMMUTABLE, "policies", "jobs", "attempts", "schema_migrations", "queue_migrations")
 ANY_COLUMN = {
     "datasets": "name", "dataset_files": "path", "model_files": "path", "model_versions": "workload",
     "policy_versions": "version", "evaluations": "passed", "stage_transitions": "reason", "policies": "policy_id",
     "jobs": "state", "attempts": "state", "schema_migrations": "name", "queue_migrations": "name",
+    "gates": "reason", "approval_rules": "reason", "approvals": "reason", "promotions": "reason",
+    "reconciliations": "findings",
 }  # fmt: skip
 
 SUBMIT = "SELECT exp.submit_job('train', '{}', repeat('a', 64), gen_random_uuid())"
+INSERT_RECONCILIATION = "INSERT INTO exp.reconciliations (findings) VALUES ('[]')"
 SUBMIT_CHILD = """
     SELECT exp.submit_job('process', '{}', repeat('b', 64), gen_random_uuid(),
         parent_job_id => (SELECT job_id FROM exp.job_states WHERE kind = 'train'))"""
 RESOLVE = "SELECT exp.resolve_policy('houses_policy')"
+RESOLVE_VERSIONS = (
+    "SELECT exp.resolve_policy_version('houses_policy', 1)",
+    "SELECT exp.resolve_model_version('houses_model', '1')",
+)
 ADD = "SELECT exp.add_policy_version('houses_policy', 'houses_model', '1')"
-TRAINING, EVALUATION = (f"(SELECT job_id FROM exp.job_states WHERE kind = '{kind}')" for kind in ("train", "evaluate"))
+TRAINING, EVALUATION = (
+    f"(SELECT job_id FROM exp.job_states WHERE kind = '{kind}' AND state <> 'succeeded')"
+    for kind in ("train", "evaluate")
+)
 BEGIN_TRAINING, BEGIN_EVALUATION = (f"SELECT exp.begin_attempt({job}, 'w', 60)" for job in (TRAINING, EVALUATION))
 # what a worker may do with the first attempt of a job that it has begun
 ATTEMPT = (
@@ -72,12 +85,46 @@ INSERT_EVALUATION = """
         baselines, limits, reasons, passed, mlflow_run_id)
     SELECT 'houses_model', '1', dataset_id, '[]', repeat('f', 64), '{"rmse": 1}', '{}', '[]', '[]', true, 'r'
     FROM exp.datasets"""
+NEW_JOB = "'44444444-4444-4444-4444-444444444444'"
+VERDICT = INSERT_EVALUATION.replace("mlflow_run_id)", "mlflow_run_id, job_id)").replace("'r'", f"'r', {NEW_JOB}")
+ASKED = """'{"model_name": "houses_model", "model_version": "1"}'"""
+EVALUATE = f"""
+    SELECT exp.submit_job('evaluate', {ASKED}, repeat('d', 64), {NEW_JOB});
+    SELECT exp.begin_attempt({NEW_JOB}, 'w', 60); {VERDICT}"""
+
 INSERT_MODEL_FILE = """
     INSERT INTO exp.model_files (mlflow_model_id, path, sha256, size_bytes)
     VALUES ('m', 'p', repeat('a', 64), 1)"""
 INSERT_VERSION = """
-    INSERT INTO exp.policy_versions (policy_id, version, mlflow_model_name, mlflow_model_version)
-    VALUES ('houses_policy', 2, 'houses_model', '1')"""
+    INSERT INTO exp.policy_versions (policy_id, version, mlflow_model_name, mlflow_model_version, config_defaults)
+    VALUES ('houses_policy', 2, 'houses_model', '1', '{"depth": 2}')"""
+DECLARE = "SELECT exp.declare_gate('houses_model', '{}', encode(sha256('{}'), 'hex'), 'as agreed')"
+PROMOTE = "SELECT exp.promote('houses_policy', 1, 0, '')"
+ROLLBACK = "SELECT exp.rollback('houses_policy', NULL, 0, 'it fails')"
+ARCHIVE = "SELECT exp.archive_version('houses_policy', 1, 'too slow')"
+SUBMIT_EVALUATION = "SELECT exp.submit_evaluation('{}', repeat('c', 64), gen_random_uuid())"
+APPROVE = "SELECT exp.approve('houses_policy', 1, 0)"
+REQUIRE = "SELECT exp.require_approval('houses_policy', true, 'it sets prices')"
+INTERNAL_PROMOTION = (
+    "SELECT exp.hash_gate('{}')",
+    "SELECT exp.hold_policy('houses_policy')",
+    "SELECT exp.get_policy_version('houses_policy', 1)",
+    "SELECT exp.expect_live('houses_policy', 1, 1)",
+    "SELECT exp.find_promotion_request(gen_random_uuid(), '{}')",
+    "SELECT exp.put_live(NULL)",
+)
+INSERT_TRANSITION = """
+    INSERT INTO exp.stage_transitions (mlflow_model_name, mlflow_model_version, policy_id, policy_version_id,
+        from_stage, to_stage, reason)
+    SELECT mlflow_model_name, mlflow_model_version, policy_id, policy_version_id, 'candidate', 'production', 'mine'
+    FROM exp.policy_versions"""
+INSERT_PROMOTION = """
+    INSERT INTO exp.promotions (policy_id, kind, policy_version_id, version, reason, request_id, arguments, occurred_at)
+    SELECT policy_id, 'promotion', policy_version_id, version, '', gen_random_uuid(), '{}', now()
+    FROM exp.policy_versions"""
+INSERT_APPROVAL = """
+    INSERT INTO exp.approvals (policy_id, policy_version_id, reason)
+    SELECT policy_id, policy_version_id, '' FROM exp.policy_versions"""
 PUT_LIVE = "UPDATE exp.policies SET live_policy_version_id = (SELECT policy_version_id FROM exp.policy_versions)"
 
 ALLOWED = [
@@ -85,12 +132,17 @@ ALLOWED = [
     ("trainer", INSERT_MODEL_FILE),
     ("trainer", BEGIN_TRAINING),
     *[("trainer", call) for call in OF_TRAINING],
-    ("evaluator", INSERT_EVALUATION),
+    ("evaluator", EVALUATE),
     ("evaluator", ADD),
     *[("evaluator", f"{BEGIN_EVALUATION}; {call}") for call in OF_EVALUATION],
     *[(role, call) for role in ("trainer", "evaluator") for call in (SUBMIT, SWEEP, TIDY, *QUEUE)],
     ("trainer", SUBMIT_CHILD),
+    *[(role, DECLARE) for role in ("evaluator", "alice_promoter", "alice_approver")],
+    *[("alice_promoter", call) for call in (SUBMIT_EVALUATION, ARCHIVE, ADD, INSERT_VERSION)],
+    ("alice_approver", f"{APPROVE}; {REQUIRE}"),
+    *[(role, INSERT_RECONCILIATION) for role in ("evaluator", "alice_promoter")],
     ("application", HASHES),
+    *[(role, call) for role in ("application", "trainer", "evaluator", *PERSONS) for call in RESOLVE_VERSIONS],
     *[("alice_trainer", call) for call in (SUBMIT, CANCEL, f"{CANCEL}; {RETRY}")],
     ("alice_trainer", NOTE),
     *[(role, DEPENDENTS) for role in PERSONS],
@@ -108,18 +160,31 @@ FORBIDDEN = [
     ("evaluator", BEGIN_TRAINING),
     ("trainer", BEGIN_EVALUATION),
     *[(role, SUBMIT_CHILD) for role in ("evaluator", "alice_trainer")],
-    *[(role, ADD) for role in ("mlflow", "trainer", "reader", "backup", "application", *PERSONS)],
+    *[(role, ADD) for role in (*SERVICES, *PERSONS) if role not in ("evaluator", "alice_promoter")],
+    # what is live, and who agrees to it
+    *[(role, DECLARE) for role in (*SERVICES, *PERSONS)
+      if role not in ("evaluator", "alice_promoter", "alice_approver")],
+    *[(role, call) for role in (*SERVICES, *PERSONS) if role != "alice_promoter"
+      for call in (PROMOTE, ROLLBACK, ARCHIVE, SUBMIT_EVALUATION)],
+    *[(role, call) for role in (*SERVICES, *PERSONS) if role != "alice_approver" for call in (APPROVE, REQUIRE)],
+    *[(role, call) for role in (*SERVICES, *PERSONS) for call in INTERNAL_PROMOTION],
+    *[(role, statement) for role in (*SERVICES, *PERSONS)
+      for statement in (INSERT_TRANSITION, INSERT_PROMOTION, INSERT_APPROVAL)],
     *[(role, RESOLVE) for role in ("mlflow", "trainer", "evaluator", "reader", "backup", *PERSONS)],
+    *[(role, call) for role in ("mlflow", "reader", "backup") for call in RESOLVE_VERSIONS],
     *[(role, call) for role in (*SERVICES, *PERSONS) for call in INTERNAL],
     *[(role, call) for role in (*SERVICES, *PERSONS) if role != "alice_trainer" for call in (REMOVE, NOTE)],
     *[(role, DEPENDENTS) for role in SERVICES],
+    *[(role, INSERT_RECONCILIATION) for role in (*SERVICES, *PERSONS) if role not in ("evaluator", "alice_promoter")],
     # the queue
     *[(role, call) for role in ("mlflow", "reader", "application", *PERSONS) for call in QUEUE],
     *[("backup", call) for call in QUEUE[1:]],
     *[(role, "TRUNCATE queue.procrastinate_jobs CASCADE") for role in (*SERVICES, *PERSONS)],
     # verdicts, policies and what is live
-    *[(role, INSERT_EVALUATION) for role in ("trainer", "backup", *PERSONS)],
-    *[(role, INSERT_VERSION) for role in ("trainer", "evaluator", "reader", "application", *PERSONS)],
+    *[(role, INSERT_EVALUATION) for role in (*SERVICES, *PERSONS)],
+    # a verdict on a version whose evaluation does not run
+    ("evaluator", EVALUATE.replace("'houses_model', '1'", "'houses_model', '2'")),
+    *[(role, INSERT_VERSION) for role in (*SERVICES, *PERSONS) if role != "alice_promoter"],
     *[(role, PUT_LIVE) for role in ("trainer", "evaluator", "backup", *PERSONS)],
     *[(role, "UPDATE exp.policies SET requires_approval = false") for role in (*SERVICES, *PERSONS)],
     *[(role, "INSERT INTO exp.jobs (kind, arguments, fingerprint) VALUES ('train', '{}', '')")
@@ -195,6 +260,7 @@ ATTRIBUTION = [
     ("trainer", "model_files", "created_by"), ("trainer", "model_files", "created_at"),
     ("trainer", "model_versions", "created_by"), ("trainer", "model_versions", "created_at"),
     ("evaluator", "evaluations", "created_by"), ("evaluator", "evaluations", "created_at"),
+    ("alice_promoter", "policy_versions", "created_by"), ("alice_promoter", "policy_versions", "created_at"),
 ]  # fmt: skip
 
 

@@ -1,12 +1,15 @@
 """Model versions: none without the hashes of its files, one per run."""
 
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 
 from modelyard.data.hashes import HashedFile
 from modelyard.errors import RecordConflict, RecordNotFound, WorkHeld
+from modelyard.stack.checks import Check
+from modelyard.stack.losses import check_losses
 from modelyard.store.connections import connect, find_value
 from modelyard.store.models import (
     find_model_version_by_run,
@@ -16,6 +19,7 @@ from modelyard.store.models import (
     record_model_files,
     record_model_version,
 )
+from modelyard.store.reconciliations import record_reconciliation
 
 FILES = [HashedFile("model.skops", "d" * 64, 5), HashedFile("MLmodel", "e" * 64, 6)]
 
@@ -102,3 +106,15 @@ def test_registrations_at_once_end_in_one_version(records):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(register, range(6)))
     assert find_value(records.trainer, "SELECT count(*) FROM exp.model_versions") == 1
+
+
+def test_that_nobody_has_looked_for_losses_is_told_once_a_model_is_on_record(records):
+    viewer = SimpleNamespace(dsn=records.database.dsn, person="alice_viewer")
+    assert check_losses(viewer).state == "ok", "there is nothing to lose"
+    records.model_version()
+    unknown = check_losses(viewer)
+    assert unknown.state == "warn"
+    assert "nobody has looked yet" in unknown.found
+    assert record_reconciliation(records.evaluator, findings=[]), "that nothing was found is known from now on"
+    assert check_losses(viewer) == Check("losses", "ok", "no loss is on record of what MLflow must have")
+    assert not record_reconciliation(records.evaluator, findings=[])

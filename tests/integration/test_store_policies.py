@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from modelyard.errors import PolicyVersionRefused, RecordNotFound
+from modelyard.errors import BadInput, PolicyVersionRefused, RecordNotFound
 from modelyard.store.connections import connect, find_value
 from modelyard.store.evaluations import find_evaluation
 from modelyard.store.policies import (
@@ -108,7 +108,7 @@ def test_a_policy_and_a_model_belong_to_each_other(records):
         add_policy_version(
             records.evaluator, policy_id="houses_policy", mlflow_model_name="other_model", mlflow_model_version="1"
         )
-    with pytest.raises(PolicyVersionRefused, match="small letters, digits and underscores"):
+    with pytest.raises(BadInput, match="small letters, digits and underscores"):
         records.policy_version(policy_id="No Policy")
 
 

@@ -4,28 +4,30 @@ import re
 
 import pytest
 
-from modelyard.store.connections import connect
+from modelyard.store import gates, policies, promotions
 from modelyard.store.migration_files import find_sql_folder
 
 README = (find_sql_folder() / "README.md").read_text()
 BYTES, DEPENDANTS, PROMOTIONS, SERVED, REFUSED = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
 
 
+GATE = {"always": ["rmse <= 0.7"]}
+
+
 @pytest.fixture
 def ask(records):
     """Two versions were live one after the other, and a third was refused."""
-    promote = """
-        INSERT INTO exp.stage_transitions (mlflow_model_name, mlflow_model_version, policy_id, policy_version_id,
-            from_stage, to_stage, evaluation_id, reason)
-        SELECT mlflow_model_name, mlflow_model_version, 'houses_policy', %s, 'candidate', 'production',
-            evaluation_id, 'better'
-        FROM exp.evaluations WHERE mlflow_model_version = %s
-    """
-    with connect(records.database.dsn("postgres")) as owner:
-        for version in "12":
-            added = records.policy_version(version=version)
-            owner.execute(promote, [added.policy_version_id, version])
-            records.put_live(added)
+    promoter, live = records.database.connect("alice_promoter"), None
+    gates.declare_gate(records.evaluator, mlflow_model_name="houses_model", gate=GATE)
+    for number, version in enumerate("12"):
+        records.evaluation(version=version, gate=GATE, baseline_policy_version_id=live and live.policy_version_id)
+        live = policies.add_policy_version(
+            records.evaluator,
+            policy_id="houses_policy",
+            mlflow_model_name="houses_model",
+            mlflow_model_version=version,
+        )
+        promotions.promote(promoter, policy_id="houses_policy", version=live.version, expected=number, reason="better")
     records.evaluation(version="3", reasons=["too slow", "rmse is above 0.7"])
     reader = records.database.connect("reader")
     return lambda query: reader.execute(query).fetchall()
@@ -43,13 +45,13 @@ def test_what_depends_on_a_dataset_is_told(ask):
 
 
 def test_who_promoted_what_and_what_was_before_is_told(ask):
-    rows = [(row["policy_version"], row["policy_version_before"], row["metrics"]) for row in ask(PROMOTIONS)]
-    assert rows == [(1, None, {"rmse": 0.5}), (2, 1, {"rmse": 0.5})]
+    rows = [(row["version"], row["replaced_version"], row["actor"], row["metrics"]) for row in ask(PROMOTIONS)]
+    assert rows == [(1, None, "alice_promoter", {"rmse": 0.5}), (2, 1, "alice_promoter", {"rmse": 0.5})]
 
 
 def test_what_served_at_a_moment_is_told(ask):
     [row] = ask(SERVED)
-    assert (row["policy_version"], row["mlflow_model_version"]) == (2, "2")
+    assert (row["version"], row["mlflow_model_version"], row["until_at"]) == (2, "2", None)
 
 
 def test_every_reason_of_a_refusal_is_told(ask):

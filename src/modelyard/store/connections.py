@@ -33,6 +33,7 @@ def connect(
             row_factory=dict_row,
             application_name=application_name,
             connect_timeout=connect_timeout_s,
+            options="-c timezone=UTC",  # somebody else's server may have another
         )
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())

@@ -13,7 +13,7 @@ from modelyard.errors import AttemptLost, JobRefused, RecordConflict, RecordNotF
 from modelyard.store.canonical import hash_json
 from modelyard.store.connections import Connection, find_row, find_value, hold_lock, list_rows, refusals
 
-JobKind = Literal["process", "train", "evaluate", "blend", "drift", "reproduce"]
+JobKind = Literal["process", "train", "register", "evaluate", "blend", "drift", "reproduce"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 REFUSALS = {

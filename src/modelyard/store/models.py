@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from modelyard.data.hashes import HashedFile
 from modelyard.errors import RecordConflict, RecordLost, RecordNotFound, UnknownName
-from modelyard.store.connections import Connection, find_row, hold_lock, list_rows, lock, refusals
+from modelyard.store.connections import Connection, find_row, find_value, hold_lock, list_rows, lock, refusals
 
 _REFUSALS = {
     "model_versions_removed_check": (RecordLost, ""),
@@ -44,6 +44,11 @@ class ModelVersion:
     environment: dict[str, Any] | None
     created_by: str
     created_at: datetime
+
+    @property
+    def label(self) -> str:
+        """As it is written: ``houses_model/3``."""
+        return f"{self.mlflow_model_name}/{self.mlflow_model_version}"
 
 
 def record_model_files(connection: Connection, *, mlflow_model_id: str, files: Sequence[HashedFile]) -> None:
@@ -178,6 +183,25 @@ def find_model_version(
     """
     values = {"name": mlflow_model_name, "version": mlflow_model_version}
     return find_row(connection, query, values, row=ModelVersion)
+
+
+def find_highest_version(connection: Connection, *, mlflow_model_name: str) -> int:
+    """The highest number that a version of a registered model has on record; 0 if there is none."""
+    query = """
+        SELECT coalesce(max(mlflow_model_version::integer), 0)
+        FROM exp.model_versions WHERE mlflow_model_name = %(name)s
+    """
+    highest: int = find_value(connection, query, {"name": mlflow_model_name})
+    return highest
+
+
+def find_rules(connection: Connection, *, mlflow_model_name: str) -> str | None:
+    """The workload, or the task, of the versions of a registered model on record; None if there are none."""
+    query = """
+        SELECT workload FROM exp.model_versions WHERE mlflow_model_name = %(name)s ORDER BY created_at DESC LIMIT 1
+    """
+    found: str | None = find_value(connection, query, {"name": mlflow_model_name})
+    return found
 
 
 def find_model_version_by_run(connection: Connection, *, mlflow_run_id: str) -> ModelVersion | None:

@@ -101,6 +101,25 @@ def list_used(connection: Connection, *, mlflow_run_id: str, context: str) -> li
     return used
 
 
+def list_input_names(connection: Connection, *, mlflow_run_id: str) -> dict[str, str]:
+    """Context → the datasets on record that a run has used in it, or has logged, with version and digest."""
+    query = """
+        SELECT coalesce(jsonb_object_agg(context, datasets), '{}') FROM (
+            SELECT u.context, string_agg(d.name || ' ' || d.version || ', digest ' || d.digest, '; ' ORDER BY d.name)
+                AS datasets
+            FROM (
+                SELECT dataset_id, context FROM exp.dataset_uses WHERE mlflow_run_id = %(mlflow_run_id)s
+                UNION
+                SELECT dataset_id, 'logged' FROM exp.datasets WHERE mlflow_run_id = %(mlflow_run_id)s
+            ) AS u
+            INNER JOIN exp.datasets AS d ON u.dataset_id = d.dataset_id
+            GROUP BY u.context
+        ) AS by_context
+    """
+    found: dict[str, str] = find_value(connection, query, {"mlflow_run_id": mlflow_run_id})
+    return found
+
+
 def resolve_even_removed(connection: Connection, text: str) -> Dataset:
     """What ``resolve_dataset`` finds, and where its content was deleted the row that is left.
 

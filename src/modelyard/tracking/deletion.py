@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import FileInfo, Run
+from mlflow.entities import FileInfo, Run, ViewType
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -19,18 +20,29 @@ _EXPERIMENTS_PER_SEARCH = 100
 
 def list_unfinished_runs(client: MlflowClient, *, run_type: RunType) -> Iterator[Run]:
     """The runs of a type that have not ended well, of all MLflow experiments, deleted ones left out."""
+    yield from _search(client, f"tags.run_type = '{run_type}' and attributes.status != 'FINISHED'")
+
+
+def list_deleted_runs(client: MlflowClient, *, run_type: RunType) -> Iterator[Run]:
+    """The runs of a type that MLflow shows among the deleted ones."""
+    yield from _search(client, f"tags.run_type = '{run_type}'", view=ViewType.DELETED_ONLY)
+
+
+def _search(client: MlflowClient, condition: str, *, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
     token = None
     ids: list[str] = []
     while True:
-        page = client.search_experiments(page_token=token)
+        # runs of an experiment that was deleted are deleted ones
+        experiments = ViewType.ALL if view == ViewType.DELETED_ONLY else ViewType.ACTIVE_ONLY
+        page = client.search_experiments(view_type=experiments, page_token=token)
         ids.extend(experiment.experiment_id for experiment in page)
         token = page.token
         if not token:
             break
-    condition = f"tags.run_type = '{run_type}' and attributes.status != 'FINISHED'"
     for start in range(0, len(ids), _EXPERIMENTS_PER_SEARCH):
         while True:
-            found = client.search_runs(ids[start : start + _EXPERIMENTS_PER_SEARCH], condition, page_token=token)
+            searched = ids[start : start + _EXPERIMENTS_PER_SEARCH]
+            found = client.search_runs(searched, condition, run_view_type=view, page_token=token)
             yield from found
             token = found.token
             if not token:
@@ -77,6 +89,29 @@ def delete_artifacts(artifact_uri: str, *, keep: Collection[str] = ()) -> None:
 def delete_run(client: MlflowClient, run_id: str) -> None:
     """Have MLflow show a run among the deleted ones only; its tags, parameters and metrics stay; twice is once."""
     client.delete_run(run_id)
+
+
+def is_registered(client: MlflowClient, run_id: str) -> bool:
+    """Whether any version in MLflow's registry comes from a run."""
+    return bool(run_id and client.search_model_versions(f"run_id = '{run_id}'", max_results=1))
+
+
+def name_for_gc(client: MlflowClient, *, run_ids: Collection[str], model_ids: Collection[str]) -> list[str]:
+    """The words that let ``mlflow gc`` take these deleted runs and logged models, and nothing else.
+
+    Of each kind that no word names it takes all that is deleted: a deleted experiment with every run in it too (seen
+    with MLflow 3.17). So one of each is made here, deleted, and named.
+    """
+    experiment_id = client.create_experiment(f"modelyard gc {uuid4()}")
+    run_id = client.create_run(experiment_id).info.run_id
+    model_id = client.create_logged_model(experiment_id).model_id
+    client.delete_logged_model(model_id)
+    client.delete_experiment(experiment_id)  # and the run
+    return [
+        *("--run-ids", ",".join([*run_ids, run_id])),
+        *("--logged-model-ids", ",".join([*model_ids, model_id])),
+        *("--experiment-ids", experiment_id),
+    ]
 
 
 def _walk(repository: ArtifactRepository, folder: str | None, keep: Collection[str]) -> Iterator[FileInfo]:

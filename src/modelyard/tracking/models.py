@@ -7,29 +7,22 @@ from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import mlflow.sklearn
 import pandas as pd
-import skops.io
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model, infer_signature
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from modelyard.data.hashes import HashedFile, hash_folder, sha256_file
-from modelyard.errors import ContentMismatch, UntrustedModel
+from modelyard.errors import ContentMismatch, RecordLost, UntrustedModel
+from modelyard.tracking import model_formats
 from modelyard.tracking.runs import ActiveRun
+from modelyard.tracking.skops_file import TRUSTED_TYPES
 
-# The only types beyond skops' own defaults that a model file of ours may hold. What the file itself declares as
-# trusted is never asked.
-TRUSTED_TYPES = (
-    "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-)
-MODEL_FILE = "model.skops"
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 
 
@@ -110,30 +103,54 @@ def load_model(client: MlflowClient, *, model_id: str, files: Sequence[HashedFil
 
     Raises:
         ContentMismatch: a file is missing or not what was recorded; nothing of it was opened.
-        UntrustedModel: the file holds types outside our allow-list, or is no skops file.
+        UntrustedModel, ModelFailed: as ``open_model`` does.
     """
-    root = Path(
-        download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=str(folder), tracking_uri=client.tracking_uri)
-    )
+    return open_model(download_model(client, model_id=model_id, files=files, folder=folder), files, model_id=model_id)
+
+
+def download_model(client: MlflowClient, *, model_id: str, files: Sequence[HashedFile], folder: Path) -> Path:
+    """Download a logged model into ``folder``: the recorded files, each verified, and no other; return where they are.
+
+    Raises:
+        ContentMismatch: a file is missing or not what was recorded.
+        RecordLost: MLflow no longer has the model.
+    """
+    uri = f"models:/{model_id}"
+    try:
+        root = Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=client.tracking_uri))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise RecordLost(f"MLflow no longer has model {model_id}; restore it from a backup") from None
+    for path in root.rglob("*"):  # nobody vouches for what was added later
+        if path.is_file() and str(path.relative_to(root)) not in {file.path for file in files}:
+            path.unlink()
     for file in files:
         local = root / file.path
         found = sha256_file(local) if local.is_file() else "nothing"
         if found != file.sha256:
             raise ContentMismatch(f"{file.path} of model {model_id}", expected=file.sha256, found=found)
-    if MODEL_FILE not in {file.path for file in files}:
-        raise UntrustedModel(f"model {model_id} has no recorded {MODEL_FILE}; only skops models are loaded")
-    return load_estimator(root / MODEL_FILE)
+    return root
 
 
-def load_estimator(path: Path) -> Any:
-    """Load a skops file under our own allow-list.
+def hash_model(client: MlflowClient, *, model_id: str, folder: Path) -> tuple[Path, tuple[HashedFile, ...]]:
+    """Download a logged model that is not on record into ``folder``; return where it is and its files by content."""
+    root = Path(
+        download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=str(folder), tracking_uri=client.tracking_uri)
+    )
+    (root / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)  # MLflow's client writes it at each download
+    return root, hash_folder(root)
+
+
+def open_model(root: Path, files: Sequence[HashedFile], *, model_id: str) -> Any:
+    """Open the model of a folder whose files were verified; a model from code runs its code, in this process.
+
+    The folder of a model from code must stay as long as the model is used.
 
     Raises:
-        UntrustedModel: types outside the list, or no skops file at all.
+        UntrustedModel: a pickle, types outside our allow-list, or a kind of model that we do not open.
+        ModelFailed: the model's own code failed, or a package that it needs is not here.
     """
-    try:
-        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
-    except (UntrustedTypesFoundException, TypeError) as error:
-        raise UntrustedModel(f"{path.name} was refused: {error}") from None
-    except (BadZipFile, KeyError, ValueError) as error:
-        raise UntrustedModel(f"{path.name} is no skops file and was refused: {error}") from None
+    if "MLmodel" not in {file.path for file in files}:
+        raise UntrustedModel(f"model {model_id} has no recorded file MLmodel, which says what it is; log it again")
+    return model_formats.open_model(root)

@@ -16,7 +16,7 @@ from mlflow.artifacts import download_artifacts
 from modelyard.data.hashes import HashedFile
 from modelyard.errors import ContentMismatch, DatasetRefused, UntrustedModel
 from modelyard.tracking.datasets import PREPROCESSING_PATH
-from modelyard.tracking.models import MODEL_FILE, load_estimator
+from modelyard.tracking.skops_file import MODEL_FILE, load_estimator
 
 OLD_MODEL, OLD_PICKLE = "pipeline", "model.pkl"  # earlier releases logged it as a model of this name
 

@@ -1,4 +1,4 @@
-"""MLflow's model registry: a run is registered once, and the registry shows a projection of each stage."""
+"""MLflow's model registry: a run is registered once."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,15 @@ import mlflow
 from mlflow import MlflowClient
 
 
-def find_registered(client: MlflowClient, *, model_name: str, run_id: str) -> str | None:
-    """The version of ``model_name`` that came from a run, or None."""
+def find_registered(client: MlflowClient, *, model_name: str, run_id: str, model_id: str) -> str | None:
+    """The version of ``model_name`` that is this logged model of a run, or None."""
     found = client.search_model_versions(f"name = '{model_name}' and run_id = '{run_id}'")
-    return min((str(v.version) for v in found), key=int, default=None)
+    mine = [v for v in found if model_id in (v.model_id, (v.source or "").removeprefix("models:/"))]
+    return min((str(v.version) for v in mine), key=int, default=None)
 
 
 def register(client: MlflowClient, *, model_name: str, run_id: str, model_id: str, tags: Mapping[str, str]) -> str:
-    """The version of ``model_name`` for this run: found, else created. The caller holds the run's lock."""
-    found = find_registered(client, model_name=model_name, run_id=run_id)
-    if found is not None:
-        return found
+    """Create a version of ``model_name`` for this run; return its number. The caller holds the run's lock."""
     try:
         client.create_registered_model(model_name)
     except mlflow.MlflowException as error:
@@ -31,20 +29,3 @@ def register(client: MlflowClient, *, model_name: str, run_id: str, model_id: st
         await_creation_for=0,  # ours are ready at once
     )
     return str(created.version)
-
-
-def project_stage(
-    client: MlflowClient, *, model_name: str, version: str, stage: str, policy_version: int | None
-) -> None:
-    """Show a version's stage in MLflow: the tag ``stage`` and the policy version's number."""
-    client.set_model_version_tag(model_name, version, "stage", stage)
-    if policy_version is not None:
-        client.set_model_version_tag(model_name, version, "policy_version", str(policy_version))
-
-
-def project_alias(client: MlflowClient, *, model_name: str, alias: str, version: str | None) -> None:
-    """Let an alias name this version, or nothing."""
-    if version is None:
-        client.delete_registered_model_alias(model_name, alias)
-    else:
-        client.set_registered_model_alias(model_name, alias, version)

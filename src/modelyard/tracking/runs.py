@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import LoggedModelStatus, Metric, Param, RunTag
@@ -14,6 +14,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.utils.time import get_current_time_millis
 
 RunType = Literal["dataset", "training", "evaluation", "blend"]
+RUN_TYPES: tuple[RunType, ...] = get_args(RunType)
 JOB_TAG, ATTEMPT_TAG, ORPHAN_TAG = "modelyard.job_id", "modelyard.attempt", "modelyard.orphan"
 TRACEBACK_PATH = "error/traceback.txt"
 

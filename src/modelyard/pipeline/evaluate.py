@@ -1,243 +1,275 @@
-"""Model version → evaluation: verified model, verified dataset, the test rows, a verdict, and what follows from it."""
+"""Model version → evaluation: verified models, verified rows that neither has seen, a verdict, and what follows."""
 
-import json
-from collections.abc import Mapping
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from modelyard.data.splits import check_split
-from modelyard.errors import RecordNotFound
+from modelyard.data.scoring import Interval
+from modelyard.errors import ServiceFailed, WorkHeld
 from modelyard.pipeline.attempt import Attempt, run_step
-from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.datasets import load_recorded, use_dataset
-from modelyard.pipeline.gate import LimitOutcome, Verdict, apply_gate, describe_gate
+from modelyard.pipeline.datasets import download_recorded, use_dataset
+from modelyard.pipeline.evaluation_baselines import find_baselines
+from modelyard.pipeline.evaluation_log import log_evaluation
+from modelyard.pipeline.evaluation_request import EvaluationRequest, check_columns
+from modelyard.pipeline.gate import LimitOutcome, Verdict, apply_gate, refuse_unknown
 from modelyard.pipeline.models import load_verified
-from modelyard.pipeline.request import describe_origin
+from modelyard.pipeline.overlap import find_left_out
+from modelyard.pipeline.projection import project_model
+from modelyard.pipeline.request import describe_code
 from modelyard.pipeline.results import EvaluationResult
+from modelyard.pipeline.scorer import Metrics
 from modelyard.pipeline.session import Report, Session
-from modelyard.store import attempts, datasets, evaluations, models, policies
-from modelyard.store.connections import Connection
-from modelyard.tracking.registry import project_alias, project_stage
-from modelyard.tracking.runs import ActiveRun, is_finished
+from modelyard.pipeline.standing import Standing, find_standing
+from modelyard.pipeline.tally import Findings, score_rows
+from modelyard.store import attempts, evaluations, policies
+from modelyard.tracking.runs import ActiveRun, find_run
 from modelyard.tracking.server import get_or_create_experiment
-from modelyard.workloads.contract import Parameters, Processed, Workload
-from modelyard.workloads.registry import build_parameters, get_workload
+from modelyard.workloads.rules import PRODUCTION
+
+_TOLD = 5  # of what was edited or lost in MLflow, in a note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationRequest:
-    """An evaluation as asked for: a model version on record, and the dataset whose test rows it is scored on."""
+class Scored:
+    """What the scored rows have shown, and a file of every answer."""
 
-    workload: Workload
-    parameters: Parameters
-    mlflow_experiment: str
-    code: CodeVersion
-    version: models.ModelVersion
-    dataset: datasets.Dataset
-
-
-def build_arguments(
-    version: models.ModelVersion, dataset: datasets.Dataset, *, mlflow_experiment: str
-) -> dict[str, Any]:
-    """The arguments of a job that evaluates a model version on a dataset: references only."""
-    return {
-        "workload": version.workload,
-        "model_name": version.mlflow_model_name,
-        "model_version": version.mlflow_model_version,
-        "dataset_id": str(dataset.dataset_id),
-        "dataset_name": dataset.name,
-        "dataset_digest": dataset.digest,
-        "mlflow_experiment": mlflow_experiment,
-    }
-
-
-def read_evaluation(connection: Connection, arguments: Mapping[str, Any]) -> EvaluationRequest:
-    """An evaluation from recorded arguments, perhaps of an earlier release.
-
-    Raises:
-        BadInput: this release has no such workload, or it does not take the model's parameters any more.
-        RecordNotFound: no such model version or dataset is on record.
-    """
-    workload = get_workload(str(arguments.get("workload")))
-    version = models.get_model_version(
-        connection, mlflow_model_name=arguments["model_name"], mlflow_model_version=arguments["model_version"]
-    )
-    dataset = _get_dataset(connection, arguments)
-    _, parameters = build_parameters(workload, model_type=version.model_type, values=version.parameters)
-    return EvaluationRequest(
-        workload=workload,
-        parameters=parameters,
-        mlflow_experiment=arguments["mlflow_experiment"],
-        code=find_code_version(workload),
-        version=version,
-        dataset=dataset,
-    )
-
-
-def _get_dataset(connection: Connection, arguments: Mapping[str, Any]) -> datasets.Dataset:
-    if "dataset_id" in arguments:
-        return datasets.get_dataset(connection, dataset_id=UUID(arguments["dataset_id"]))
-    name, digest = arguments["dataset_name"], arguments["dataset_digest"]  # as 0.1.0 names it
-    dataset = datasets.find_dataset(connection, name=name, digest=digest)
-    if dataset is None:
-        raise RecordNotFound(f"there is no dataset {name} {digest}")
-    return dataset
+    found: Findings
+    baselines: dict[str, Metrics]
+    sample: dict[str, Any]
+    predictions: Path
 
 
 def evaluate_model(
     session: Session, request: EvaluationRequest, *, attempt: Attempt, report: Report
 ) -> EvaluationResult:
-    """Evaluate a model version on the test rows of its dataset, once under the gate as it is declared now.
+    """Evaluate a model version on test rows, beside the version that is live now, under the gate as declared now.
 
-    The verdict, the policy version and the stage are one transaction; MLflow shows them after it.
+    What was evaluated so before is not scored again. The verdict, the policy version and the stage are one
+    transaction; MLflow shows them after it.
 
     Raises:
         StepFailed: the evaluation could not be done; there is no verdict.
+        RowsSeen: a model was trained on some of the rows; there is no verdict.
+        BadInput: the dataset lacks columns, or no row is left.
         AttemptLost: the job was taken over or cancelled.
     """
-    spec, version, dataset = request.workload.spec, request.version, request.dataset
+    version, name = request.version, request.version.mlflow_model_name
     experiment_id = get_or_create_experiment(session.mlflow, request.mlflow_experiment)
+    standing = find_standing(session, request)
     found = evaluations.find_evaluation(
         session.records,
-        mlflow_model_name=version.mlflow_model_name,
+        mlflow_model_name=name,
         mlflow_model_version=version.mlflow_model_version,
-        dataset_id=dataset.dataset_id,
-        gate=describe_gate(spec.gate),
+        dataset_id=request.dataset.dataset_id,
+        gate=standing.gate.gate,
+        baseline_policy_version_id=standing.baseline_id,
+        unseen_rows=request.unseen_rows,
     )
-    recorded = found or _evaluate(session, request, attempt=attempt, report=report, experiment_id=experiment_id)
-    if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording the verdict
-        session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
-    policy_version = next(
-        (
-            row.version
-            for row in policies.list_policy_versions(session.records, policy_id=spec.policy_id)
-            if row.mlflow_model_version == version.mlflow_model_version and not row.config_defaults
-        ),
-        None,
+    recorded = found or _evaluate(
+        session, request, standing, attempt=attempt, report=report, experiment_id=experiment_id
     )
-    stage = policies.get_stage(
-        session.records,
-        mlflow_model_name=version.mlflow_model_name,
-        mlflow_model_version=version.mlflow_model_version,
+    run = find_run(session.mlflow, recorded.mlflow_run_id)
+    lost = None if run else f"MLflow has lost run {recorded.mlflow_run_id} with the report; the verdict is on record"
+    if run and run.info.lifecycle_stage == "active" and run.info.status != "FINISHED":
+        session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")  # its writer died after recording the verdict
+    notes = filter(None, (lost, _project(session, name)))
+    return _describe(
+        session,
+        request,
+        standing,
+        recorded,
+        run_url=session.pages.run(run.info.experiment_id, run.info.run_id) if run else "",
+        note="\n".join(notes) or None,
+        known=found is not None,
     )
-    project_stage(
-        session.mlflow,
-        model_name=version.mlflow_model_name,
-        version=version.mlflow_model_version,
-        stage=stage,
-        policy_version=policy_version,
-    )
-    newest = policies.find_newest_in_stage(
-        session.records, mlflow_model_name=version.mlflow_model_name, stage="candidate"
-    )
-    project_alias(session.mlflow, model_name=version.mlflow_model_name, alias="candidate", version=newest)
+
+
+def _project(session: Session, name: str) -> str | None:
+    """Let MLflow show the stage; what keeps it from that takes nothing from the verdict."""
+    try:
+        found = project_model(session, name)
+    except (ServiceFailed, WorkHeld) as error:
+        return str(error)
+    return "\n".join([str(finding) for finding in found if finding.kind in ("edited", "lost")][:_TOLD]) or None
+
+
+def _describe(
+    session: Session,
+    request: EvaluationRequest,
+    standing: Standing,
+    recorded: evaluations.Evaluation,
+    *,
+    run_url: str,
+    note: str | None,
+    known: bool,
+) -> EvaluationResult:
+    version, comparison = request.version, recorded.comparison or {}
+    policy_version = None
+    if recorded.passed:
+        policy_version = policies.find_configured_version(
+            session.records,
+            policy_id=standing.policy_id,
+            mlflow_model_name=version.mlflow_model_name,
+            mlflow_model_version=version.mlflow_model_version,
+            config_defaults={},
+        )
+    metrics = [metric.name for metric in request.scorer.metrics]
     return EvaluationResult(
         evaluation_id=str(recorded.evaluation_id),
-        run_url=session.pages.run(experiment_id, recorded.mlflow_run_id),
+        run_id=recorded.mlflow_run_id,
+        run_url=run_url,
         passed=recorded.passed,
         limits=tuple(LimitOutcome(**limit) for limit in recorded.limits),
         reasons=tuple(recorded.reasons),
-        metrics=recorded.metrics,
-        policy_id=spec.policy_id,
-        policy_version=policy_version,
-        stage=stage,
-        resumed=found is not None,
+        metrics={name: recorded.metrics.get(name) for name in dict.fromkeys((*metrics, *recorded.metrics))},
+        policy_id=standing.policy_id,
+        policy_version=policy_version.version if policy_version else None,
+        stage=policies.get_stage(
+            session.records,
+            mlflow_model_name=version.mlflow_model_name,
+            mlflow_model_version=version.mlflow_model_version,
+        ),
+        resumed=known,
+        model=version.label,
+        dataset=f"{request.dataset.name}@{request.dataset.version}",
+        rows=comparison.get("rows"),
+        unseen_rows=recorded.unseen_rows,
+        production=standing.production,
+        baselines=recorded.baselines,
+        intervals=tuple(Interval(**interval) for interval in comparison.get("intervals", ())),
+        note=note,
     )
 
 
 def _evaluate(
-    session: Session, request: EvaluationRequest, *, attempt: Attempt, report: Report, experiment_id: str
+    session: Session,
+    request: EvaluationRequest,
+    standing: Standing,
+    *,
+    attempt: Attempt,
+    report: Report,
+    experiment_id: str,
 ) -> evaluations.Evaluation:
-    version = request.version
-    tags = describe_origin(request.workload, request.code, user=session.user) | {
+    version, dataset, gate, live = request.version, request.dataset, standing.gate, standing.live
+    name = f"{version.mlflow_model_name} {version.mlflow_model_version}"
+    code = describe_code(request.scorer.code, user=session.user, command=f"evaluate {name.replace(' ', '/')}")
+    tags = code | {
+        "workload": version.workload,
+        "task": request.scorer.task,
+        "policy_id": standing.policy_id,
         "model_name": version.mlflow_model_name,
         "model_version": version.mlflow_model_version,
         "training_run_id": version.mlflow_run_id,
-        "dataset_version": request.dataset.version,
-        "dataset_digest": request.dataset.digest,
+        "dataset_version": dataset.version,
+        "dataset_digest": dataset.digest,
         "evaluation": "verdict",
+        "gate_sha256": gate.gate_sha256,
+        **({"production_version": live.version.mlflow_model_version} if live else {}),
     }
-    with run_step(
-        session,
-        attempt,
-        step="evaluation",
-        run_type="evaluation",
-        experiment_id=experiment_id,
-        name=f"evaluation of {version.mlflow_model_name} {version.mlflow_model_version}",
-        tags=tags,
-    ) as active:
-        metrics, baselines = _score(session, request, active, attempt=attempt, report=report)
-        verdict = apply_gate(request.workload.spec.gate, metrics=metrics, baselines=baselines)
-        _log_verdict(active, verdict, metrics=metrics, baselines=baselines)
-        return _record(
-            session, request, verdict, metrics=metrics, baselines=baselines, attempt=attempt, run_id=active.run_id
+    with (
+        run_step(
+            session,
+            attempt,
+            step="evaluation",
+            run_type="evaluation",
+            experiment_id=experiment_id,
+            name=f"evaluation of {name}",
+            tags=tags,
+        ) as run,
+        tempfile.TemporaryDirectory(prefix="modelyard-") as folder,
+    ):
+        check_columns(session.records, request, live)
+        scored = _score(session, request, standing, run, folder=Path(folder), attempt=attempt, report=report)
+        found = scored.found
+        verdict = apply_gate(
+            standing.limits, metrics=found.metrics, baselines=scored.baselines, production=found.production
         )
+        verdict = refuse_unknown(verdict, found.metrics, declared=[metric.name for metric in request.scorer.metrics])
+        report("evaluation", 0.9, "logging the report")
+        log_evaluation(
+            run,
+            request,
+            verdict,
+            found,
+            gate=gate,
+            baselines=scored.baselines,
+            sample=scored.sample,
+            predictions=scored.predictions,
+            production=standing.production,
+        )
+        return _record(session, request, standing, verdict, scored, attempt=attempt, run_id=run.run_id)
 
 
 def _score(
-    session: Session, request: EvaluationRequest, run: ActiveRun, *, attempt: Attempt, report: Report
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Metrics of the model and of the baselines on the test rows; dataset and model are verified before use."""
-    workload = request.workload
-    report("evaluation", 0.1, "loading and verifying the model")
-    model = load_verified(session, request.version)
-    model.check_dataset(request.dataset)
-    report("evaluation", 0.3, "loading and verifying the dataset")
-    tables = load_recorded(session, request.dataset)
-    use_dataset(session, attempt, run, request.dataset, run_type="evaluation", context="evaluation")
-    report("evaluation", 0.5, "scoring the test rows")
-    processed = Processed(X=tables.X, y=tables.y, split=tables.split, extra=tables.extra)
-    check_split(processed.split, processed.load_groups(workload.spec.group_column))
-    rows = processed.load_rows("test")
-    predictions = model.predict(rows[tables.X.column_names])
-    metrics = workload.evaluate(rows, predictions, parameters=request.parameters)
-    return metrics, workload.baselines(processed, parameters=request.parameters)
-
-
-def _log_verdict(
-    run: ActiveRun, verdict: Verdict, *, metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
-) -> None:
-    run.log(
-        metrics={
-            **metrics,
-            **{f"baseline_{n}_{metric}": value for n, values in baselines.items() for metric, value in values.items()},
-        },
-        tags={"passed": str(verdict.passed).lower()},
-    )
-    run.log_files({"verdict.json": json.dumps(asdict(verdict), indent=2)})
+    session: Session,
+    request: EvaluationRequest,
+    standing: Standing,
+    run: ActiveRun,
+    *,
+    folder: Path,
+    attempt: Attempt,
+    report: Report,
+) -> Scored:
+    """Let the version and the live one answer the same rows; everything is verified before it is used."""
+    dataset, live = request.dataset, standing.live
+    report("evaluation", 0.02, "loading and verifying the model")
+    candidate = load_verified(session, request.version)
+    same = live is None or live.version == request.version
+    models = [candidate] if same or live is None else [candidate, load_verified(session, live.version)]
+    report("evaluation", 0.05, "loading and verifying the dataset")
+    use_dataset(session, attempt, run, dataset, run_type="evaluation", context="evaluation")
+    files = download_recorded(session, dataset, folder)
+    left_out = find_left_out(session, request, files, models, report=report)
+    predictions = folder / "predictions.parquet"
+    found, sample = score_rows(request, files, models, left_out, compared=live is not None, path=predictions,
+                                    report=report)  # fmt: skip
+    report("evaluation", 0.85, "scoring naive answers")
+    limits = standing.limits.list_limits(production=live is not None)
+    baselines = find_baselines(request, files, left_out, limits=limits)
+    return Scored(found=found, baselines=baselines, sample=sample, predictions=predictions)
 
 
 def _record(
     session: Session,
     request: EvaluationRequest,
+    standing: Standing,
     verdict: Verdict,
+    scored: Scored,
     *,
-    metrics: Mapping[str, float],
-    baselines: Mapping[str, Any],
     attempt: Attempt,
     run_id: str,
 ) -> evaluations.Evaluation:
     """One transaction: the verdict, and if it is a pass the policy version and the stage ``candidate``."""
-    version, connection = request.version, session.records
+    version, connection, found = request.version, session.records, scored.found
+    production = {} if found.production is None else {PRODUCTION: found.production}
     with attempt.fenced(connection):
         recorded = evaluations.record_evaluation(
             connection,
             mlflow_model_name=version.mlflow_model_name,
             mlflow_model_version=version.mlflow_model_version,
             dataset_id=request.dataset.dataset_id,
-            gate=describe_gate(request.workload.spec.gate),
-            metrics=metrics,
-            baselines=baselines,
+            gate=standing.gate.gate,
+            metrics=found.metrics,
+            baselines=scored.baselines | production,
             limits=[asdict(outcome) for outcome in verdict.outcomes],
             reasons=verdict.reasons,
             mlflow_run_id=run_id,
+            baseline_policy_version_id=standing.baseline_id,
+            comparison={
+                "rows": found.rows,
+                "units": found.units,
+                "resamples": found.resamples,
+                "unseen_rows": request.unseen_rows,
+                "intervals": [asdict(interval) for interval in found.intervals],
+            },
+            unseen_rows=request.unseen_rows,
             job_id=attempt.job_id,
         )
         if recorded.passed:
             policies.add_policy_version(
                 connection,
-                policy_id=request.workload.spec.policy_id,
+                policy_id=standing.policy_id,
                 mlflow_model_name=version.mlflow_model_name,
                 mlflow_model_version=version.mlflow_model_version,
             )

@@ -2,10 +2,12 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from modelyard.workloads.contract import Limit
+from modelyard.workloads.rules import PRODUCTION, Gate, Limit
+
+Values = Mapping[str, float | None]
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -36,44 +38,58 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def describe_limit(limit: Limit) -> str:
-    """A limit in one line, e.g. ``rmse <= 0.95 × linear``."""
-    share = f"{limit.value:g}" if limit.of is None else f"{limit.value:g} × {limit.of}"
-    return f"{limit.metric} {limit.comparison} {share}"
-
-
-def describe_gate(limits: Sequence[Limit]) -> list[dict[str, object]]:
-    """A gate as JSON values, the form that is stored."""
-    return [asdict(limit) for limit in limits]
-
-
-def apply_gate(
-    limits: Sequence[Limit], *, metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
-) -> Verdict:
-    """Hold metrics against limits.
+def apply_gate(gate: Gate, *, metrics: Values, baselines: Mapping[str, Values], production: Values | None) -> Verdict:
+    """Hold metrics against the limits that apply.
 
     Args:
-        limits: an empty gate is refused: nothing passes without having been asked anything.
-        metrics: metric name → value.
-        baselines: baseline name → its metrics on the same rows.
+        gate: where none of its limits applies it is refused: nothing passes without having been asked anything.
+        metrics: metric name → value; None is a missing one.
+        baselines: name of a naive baseline → its metrics on the same rows.
+        production: the live version's metrics on the same rows; None where none is live.
     """
-    outcomes = tuple(_apply(limit, metrics, baselines) for limit in limits)
+    bases = {**baselines, PRODUCTION: {} if production is None else production}
+    outcomes = tuple(_apply(limit, metrics, bases) for limit in gate.list_limits(production=production is not None))
     reasons = [outcome.reason for outcome in outcomes if outcome.reason is not None]
-    if not limits:
-        reasons.append("the gate declares no limit")
+    if not outcomes:
+        reasons.append(f"the gate declares no limit for {'a' if production is not None else 'no'} live version")
     return Verdict(passed=not reasons, outcomes=outcomes, reasons=tuple(reasons))
 
 
-def _apply(limit: Limit, metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> LimitOutcome:
-    text = describe_limit(limit)
+def refuse_unknown(verdict: Verdict, metrics: Values, *, declared: Iterable[str]) -> Verdict:
+    """A metric that no limit asks for is a refusal too where it is no number: the answers are not what they seem.
+
+    Args:
+        verdict: what the limits say.
+        metrics: that were found.
+        declared: names of those that should have been.
+    """
+    asked = {outcome.limit.partition(" ")[0] for outcome in verdict.outcomes}
+    others = [name for name in dict.fromkeys((*declared, *metrics)) if name not in asked]
+    more = [problem for name in others for problem in _find_problem(name, metrics.get(name))]
+    return replace(verdict, passed=verdict.passed and not more, reasons=(*verdict.reasons, *more))
+
+
+def _apply(limit: Limit, metrics: Values, bases: Mapping[str, Values]) -> LimitOutcome:
     found = metrics.get(limit.metric)
-    base = 1.0 if limit.of is None else baselines.get(limit.of, {}).get(limit.metric)
-    for name, value in ((limit.metric, found), (f"{limit.metric} of baseline {limit.of}", base)):
-        if value is None or not math.isfinite(value):
-            problem = "missing" if value is None else f"{value}, not a finite number"
-            return LimitOutcome(limit=text, found=None, bound=None, held=False, reason=f"{text}: {name} is {problem}")
-    assert found is not None and base is not None  # noqa: S101  both were just checked
-    bound = limit.value * base
-    held = _COMPARISONS[limit.comparison](found, bound)
-    reason = None if held else f"{text}: {limit.metric} is {found:.6g}, the limit is {bound:.6g}"
-    return LimitOutcome(limit=text, found=found, bound=bound, held=held, reason=reason)
+    base = 1.0 if limit.of is None else bases.get(limit.of, {}).get(limit.metric)
+    problems = _find_problem(limit.metric, found) + _find_problem(f"{limit.metric} of {limit.of}", base)
+    if found is None or base is None or problems:
+        missing = f"{limit}: {' and '.join(problems)}"
+        return LimitOutcome(limit=str(limit), found=None, bound=None, held=False, reason=missing)
+    bound = limit.find_bound(base)
+    held = math.isfinite(bound) and _COMPARISONS[limit.comparison](found, bound)
+    reason = None if held else f"{limit}: {_tell(limit.metric, found, bound)}"
+    bound_or_none = bound if math.isfinite(bound) else None  # a share of a large number can overflow
+    return LimitOutcome(limit=str(limit), found=found, bound=bound_or_none, held=held, reason=reason)
+
+
+def _find_problem(name: str, value: float | None) -> list[str]:
+    if value is None:
+        return [f"{name} is missing"]
+    return [] if math.isfinite(value) else [f"{name} is {value}, not a finite number"]
+
+
+def _tell(metric: str, found: float, bound: float) -> str:
+    """Both numbers with as many digits as it takes to see that they differ."""
+    digits = next((n for n in (6, 9, 12) if f"{found:.{n}g}" != f"{bound:.{n}g}"), 17)
+    return f"{metric} is {found:.{digits}g}, the limit is {bound:.{digits}g}"

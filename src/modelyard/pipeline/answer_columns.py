@@ -1,0 +1,52 @@
+"""Answers of a model that come in batches, as Arrow columns of one type each: that of the first batch."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from modelyard.errors import ModelFailed
+
+
+class AnswerColumns:
+    """The columns of one model's answers; ``convert`` takes them batch by batch.
+
+    Args:
+        model: its name, e.g. ``houses_model/4``, for errors.
+        doubles: whether integers are written as doubles, also where the first batch has nothing else.
+    """
+
+    def __init__(self, model: str, *, doubles: bool = False) -> None:
+        self._model, self._doubles = model, doubles
+        self._types: list[Any] = []
+        self._done = 0
+
+    def convert(self, answers: "np.ndarray[Any, Any]") -> list[Any]:
+        """One Arrow array for each column of ``answers``, of shape (n,) or (n, k).
+
+        Raises:
+            ModelFailed: they are no column, or of another type or number of columns than those before.
+        """
+        if self._doubles and answers.dtype.kind in "iu":
+            answers = answers.astype(float)
+        by_column = answers.reshape(len(answers), -1).T
+        if self._types and len(by_column) != len(self._types):
+            raise self._refuse(f"{len(by_column)} answers a row after {len(self._types)}", len(answers))
+        types = self._types or [None] * len(by_column)
+        columns = [self._convert(*pair) for pair in zip(by_column, types, strict=True)]
+        self._types = [column.type for column in columns]
+        self._done += len(answers)
+        return columns
+
+    def _convert(self, values: "np.ndarray[Any, Any]", wanted: Any) -> Any:
+        try:
+            return pa.array(np.ascontiguousarray(values), type=wanted, from_pandas=values.dtype == object)
+        except MemoryError:
+            raise
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            kinds = f"{values.dtype} after {wanted}" if wanted else f"{values.dtype}, which is no column"
+            raise self._refuse(f"{kinds} ({error})", len(values)) from None
+
+    def _refuse(self, what: str, num_rows: int) -> ModelFailed:
+        rows = f"in rows {self._done:,} to {self._done + num_rows - 1:,}"
+        return ModelFailed(f"{self._model} answered with {what}, {rows} of those it was asked about")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mlflow import MlflowException
 
 from tests.stack.project import PERSON
 
@@ -113,3 +114,17 @@ def test_a_collection_shows_its_plan_and_then_deletes_what_nothing_refers_to(
     assert find_row(project, garbage)["removed_by"] == PERSON
     assert "metadata/X.parquet" in list_objects(find_run(project, outcome))
     assert project.launch(*GC, "--json").checked().outcome["plan"] == []
+
+
+def test_a_run_that_somebody_deleted_in_mlflow_is_removed_for_good_and_one_on_record_comes_back(
+    project, outcome, list_objects
+):
+    needed, client = find_run(project, outcome), project.mlflow()
+    unneeded = client.create_run("0", tags={"run_type": "dataset", "workload": "california_housing"}).info.run_id
+    for run_id in (needed, unneeded):
+        client.delete_run(run_id)
+    project.launch("gc", "--older-than", "0h", "--yes").checked()
+    with pytest.raises(MlflowException, match=unneeded):
+        client.get_run(unneeded)
+    assert client.get_run(needed).info.lifecycle_stage == "active"
+    assert "metadata/X.parquet" in list_objects(needed)

@@ -16,10 +16,12 @@ from modelyard import api
 from modelyard.cli.output import make_console
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import InvalidParameter
-from modelyard.settings import name_program
+from modelyard.settings import load_settings, name_program
+from modelyard.stack.current import get_stack
 
 if TYPE_CHECKING:
-    from modelyard.pipeline.gc import Collected, Garbage
+    from modelyard.pipeline.erasure import Restorable
+    from modelyard.pipeline.garbage import Collected, Garbage
 
 _AGE = re.compile(r"(\d{1,5})([dh])")
 _UNITS = {"d": "days", "h": "hours"}
@@ -35,24 +37,31 @@ def gc(
     json_output: JsonOption = False,
 ) -> None:
     """Show what nothing on record refers to, and with --yes delete it. Raw data is never deleted."""
+    from modelyard.pipeline.erasure import list_restorable
     from modelyard.pipeline.gc import collect_garbage, plan_gc
 
     unused_for = _read_age(older_than)
     console = make_console(json=json_output)
     collected: list[Collected] = []
     with api.connect("person", application_name="modelyard gc") as session:
-        plan = plan_gc(session, unused_for=unused_for, nb_kept=keep)
+        store = get_stack().get_mlflow_store(load_settings())
+        restorable = list_restorable(session, store)
+        for one in restorable:
+            _show_restorable(console, one)
+        plan = plan_gc(session, store, unused_for=unused_for, nb_kept=keep)
         _show_plan(console, plan)
         if yes:
-            collected = collect_garbage(session, plan, emit=lambda one: _show(console, one))
+            collected = collect_garbage(session, store, plan, emit=lambda one: _show(console, one))
     if yes and plan:
         gone = [one.garbage for one in collected if one.kept is None]
         console.print(f"deleted  {len(gone)} of {len(plan)}, {_format_bytes(sum(one.size_bytes for one in gone))}")
-    elif plan:
+    if yes and restorable:
+        console.print(f"restored {len(restorable)}")
+    if not yes and (plan or restorable):
         again = f"{name_program()} gc --older-than {older_than} --keep {keep} --yes"
         console.print(f"next     nothing was deleted; {again} deletes what is in such a plan then")
     if json_output:
-        json.dump(_encode(plan, collected), sys.stdout, indent=2, default=str)
+        json.dump(_encode(plan, collected, restorable), sys.stdout, indent=2, default=str)
         print()
 
 
@@ -78,6 +87,11 @@ def _show_plan(console: Console, plan: "list[Garbage]") -> None:
     console.print(f"in all   {len(plan):,}, {_format_bytes(sum(one.size_bytes for one in plan))}")
 
 
+def _show_restorable(console: Console, one: "Restorable") -> None:
+    what = "run" if one.kind == "run" else "logged model"
+    console.print(f"restore  {what} {one.mlflow_id}: deleted in MLflow, and {one.name} on record needs it")
+
+
 def _show(console: Console, one: "Collected") -> None:
     what = f"{one.garbage.kind} {_name(one.garbage)}"
     console.print(f"deleted  {what}" if one.kept is None else f"kept     {what}: {one.kept}")
@@ -85,11 +99,12 @@ def _show(console: Console, one: "Collected") -> None:
 
 def _name(one: "Garbage") -> str:
     """As people find it; several runs may have one name."""
-    return f"{one.name}, {one.mlflow_run_id}" if one.kind == "run" else one.name
+    return f"{one.name}, {one.mlflow_model_id or one.mlflow_run_id}" if one.dataset_id is None else one.name
 
 
-def _encode(plan: "list[Garbage]", collected: "list[Collected]") -> dict[str, Any]:
+def _encode(plan: "list[Garbage]", collected: "list[Collected]", restorable: "list[Restorable]") -> dict[str, Any]:
     return {
+        "restore": [asdict(one) for one in restorable],
         "plan": [asdict(one) for one in plan],
         "total_bytes": sum(one.size_bytes for one in plan),
         "deleted": [asdict(one.garbage) for one in collected if one.kept is None],

@@ -1,7 +1,6 @@
 """Garbage collection: what nothing refers to any more is planned, shown, and then deleted. Never raw data."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -9,6 +8,8 @@ from uuid import UUID
 from mlflow.entities import Run
 
 from modelyard.errors import RecordNotFound, RemovalRefused
+from modelyard.pipeline.erasure import erase, plan_deleted, restore_needed
+from modelyard.pipeline.garbage import Collected, Garbage, MlflowStore
 from modelyard.pipeline.removal import remove_dataset
 from modelyard.pipeline.session import Session
 from modelyard.store import removals
@@ -21,42 +22,14 @@ from modelyard.tracking.runs import ATTEMPT_TAG, JOB_TAG, find_run
 _ENDED = ("FAILED", "KILLED")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Garbage:
-    """One thing that may go.
-
-    Attributes:
-        kind: ``dataset``; ``files`` of a dataset whose removal was interrupted; ``run``: what a processing run that
-            failed or died has left.
-        name: ``NAME@VERSION`` of a dataset, name of a run.
-        dataset_id: None for a run.
-        size_bytes: as recorded; of a run as stored.
-        since: when it was used, removed, or begun last.
-        why: why it may go.
-    """
-
-    kind: Literal["dataset", "files", "run"]
-    name: str
-    mlflow_run_id: str
-    dataset_id: UUID | None = None
-    size_bytes: int
-    since: datetime
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
-    """What became of one thing: ``kept`` says why it stays after all, None where it was deleted."""
-
-    garbage: Garbage
-    kept: str | None = None
-
-
-def plan_gc(session: Session, *, unused_for: timedelta = timedelta(days=30), nb_kept: int = 1) -> list[Garbage]:
+def plan_gc(
+    session: Session, store: MlflowStore, *, unused_for: timedelta = timedelta(days=30), nb_kept: int = 1
+) -> list[Garbage]:
     """What may go now; changes nothing.
 
     Args:
         session: open connections, the database's as a person.
+        store: MLflow's own, of the same stack.
         unused_for: datasets that were recorded or used, and runs that were begun, within so long stay.
         nb_kept: so many of the newest datasets of each name stay in any case.
 
@@ -67,26 +40,41 @@ def plan_gc(session: Session, *, unused_for: timedelta = timedelta(days=30), nb_
         *_plan_interrupted(session),
         *_plan_datasets(session, unused_for=unused_for, nb_kept=nb_kept),
         *_plan_runs(session, unused_for=unused_for),
+        *plan_deleted(session, store, unused_for=unused_for),
     ]
 
 
 def collect_garbage(
-    session: Session, plan: Iterable[Garbage], *, emit: Callable[[Collected], None] = lambda _: None
+    session: Session,
+    store: MlflowStore,
+    plan: Iterable[Garbage],
+    *,
+    emit: Callable[[Collected], None] = lambda _: None,
 ) -> list[Collected]:
     """Delete what a plan names, each if it still may go at its moment; ``emit`` is told each as it is done.
+
+    What a record names of all that is deleted in MLflow is taken out of there before.
 
     Raises:
         RemovalRefused: who asks may not delete; nothing was deleted.
         WorkHeld: another process deletes the same files.
-        ServiceFailed: where artifacts are stored does not answer or refuses; the next collection goes on.
+        ServiceFailed: MLflow, or where artifacts are stored, does not answer or refuses; the next collection goes on.
     """
     removals.check_right(session.records)
+    restore_needed(session, store)
     done = []
-    for garbage in plan:
-        collected = Collected(garbage=garbage, kept=_collect(session, garbage))
+    for collected in _collect_all(session, store, list(plan)):
         emit(collected)
         done.append(collected)
     return done
+
+
+def _collect_all(session: Session, store: MlflowStore, plan: list[Garbage]) -> Iterator[Collected]:
+    deleted = [garbage for garbage in plan if garbage.kind in ("deleted run", "deleted model")]
+    for garbage in plan:
+        if garbage not in deleted:
+            yield Collected(garbage=garbage, kept=_collect(session, garbage))
+    yield from erase(session, store, deleted)
 
 
 def _collect(session: Session, garbage: Garbage) -> str | None:

@@ -33,7 +33,7 @@ def main() -> int:
     line = sys.stdin.readline()
     if not line:
         return ENDED
-    threading.Thread(target=_end_with_worker, daemon=True).start()
+    threading.Thread(target=end_with_worker, daemon=True).start()
     order: dict[str, Any] = json.loads(line)
     config = WorkerConfig.from_json(order["config"])
     job_id, attempt = UUID(order["job_id"]), int(order["attempt"])
@@ -51,7 +51,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _end_with_worker() -> None:
+def end_with_worker() -> None:
     """The worker holds the other end of our input: when that ends, the worker is gone."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -27,7 +27,7 @@ class ChildProcess:
     It ends when that input ends, so it never outlives its worker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "modelyard.workers.child") -> None:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.output = self._folder / "output.txt"
         self._nb_kills = deque([count_kills()], maxlen=_NB_LOOKS)
@@ -36,7 +36,7 @@ class ChildProcess:
         temporary.mkdir()
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "modelyard.workers.child"],
+                [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

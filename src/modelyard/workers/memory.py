@@ -5,10 +5,10 @@ from pathlib import Path
 _VMSTAT = Path("/proc/vmstat")
 
 
-def offer_first() -> None:
-    """Let the system end this process before the database and the workers, should memory run out."""
+def offer_first(*, score: int = 500) -> None:
+    """Let the system end this process before the database and the workers, should memory run out; 1,000 goes first."""
     try:
-        Path("/proc/self/oom_score_adj").write_text("500")
+        Path("/proc/self/oom_score_adj").write_text(str(score))
     except OSError:
         return  # not Linux, or not allowed
 

@@ -20,7 +20,8 @@ from psycopg.conninfo import make_conninfo
 from modelyard.workers.attempts import AttemptRunner
 from modelyard.workers.child_process import remove_leftovers
 from modelyard.workers.config import WorkerConfig, name_worker
-from modelyard.workers.periodic import PeriodicThread
+from modelyard.workers.periodic import WORK, PeriodicThread, PeriodicWork
+from modelyard.workers.reconciler import Reconciler
 from modelyard.workers.spare import Spare
 
 _POLL_S = 2.0  # what is due at a moment is told by nobody
@@ -59,7 +60,11 @@ class _Worker:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         remove_leftovers()
         self._say(f"{name_worker(self._config.role)} waits for jobs")
-        periodic = PeriodicThread(self._config, stopping=self._stopping, get_ready=self._get_ready, say=self._say)
+        reconciler = Reconciler(self._config, say=self._say_new)
+        looks = PeriodicWork(name="reconcile", every_s=1, roles=("evaluator",), run=reconciler.step)
+        periodic = PeriodicThread(
+            self._config, work=[*WORK, looks], stopping=self._stopping, get_ready=self._get_ready, say=self._say
+        )
         beating = asyncio.create_task(self._beat(periodic))  # kept: a task that nobody holds may vanish
         stopped = asyncio.create_task(stop.wait())
         while not stop.is_set():
@@ -76,6 +81,7 @@ class _Worker:
             await asyncio.wait({stopped}, timeout=_RECONNECT_S)
         beating.cancel()
         self._spare.close()
+        reconciler.close()
         self._say("stopped in the middle of a job" if self._busy else "stopped")
         return 1 if self._busy else 0
 

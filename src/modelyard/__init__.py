@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["connect", "load_dataset", "load_model", "load_pipeline", "log_dataset", "train"]
+__all__ = ["connect", "load", "load_dataset", "load_model", "load_pipeline", "log_dataset", "train"]
 
 
 def __getattr__(name: str) -> Any:

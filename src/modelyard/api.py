@@ -7,20 +7,26 @@
         outcome = modelyard.train(session, "california_housing", parameters={"seed": 7})
         model = modelyard.load_model(session, "california_housing_model/3")
 
+    model = modelyard.load("california_housing_policy")
+    answer = model.predict(frame)
+
 The stack must run. ``connect`` works as the trainer, so this needs the trainer's rights: on the embedded stack those of
-whoever started it, in Compose a container with the trainer's secrets.
+whoever started it, in Compose a container with the trainer's secrets. ``load`` works as the person who asks, or in a
+session of the role ``application``.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from modelyard.errors import DatasetRefused
+from modelyard.errors import BadInput, DatasetRefused
 
 if TYPE_CHECKING:
     from modelyard.data.dataset import DatasetTables
     from modelyard.pipeline.models import VerifiedModel
     from modelyard.pipeline.provided import Rows
+    from modelyard.pipeline.serving import ServedModel
     from modelyard.pipeline.session import Report, Session
     from modelyard.store.datasets import Dataset
     from modelyard.workloads.contract import Expectations
@@ -30,21 +36,37 @@ Data = TypeVar("Data", bound="Rows")
 
 @contextmanager
 def connect(
-    role: Literal["trainer", "evaluator", "person"] = "trainer", *, application_name: str = "modelyard python"
+    role: Literal["trainer", "evaluator", "person", "application"] = "trainer",
+    *,
+    dsn: str | None = None,
+    tracking_uri: str | None = None,
+    application_name: str = "modelyard python",
 ) -> "Iterator[Session]":
     """A session on the stack that runs; ``person`` may read, and train where the person may queue jobs.
 
-    ``application_name`` is what the database calls it.
+    Args:
+        role: as which role to work; ``application`` may load models and nothing else.
+        dsn: how libpq connects where no stack of ours is seen from here, e.g. ``host=db.internal dbname=modelyard
+            user=application passfile=/run/secrets/pgpass``; it says the role, too. Such a session loads models.
+        tracking_uri: MLflow's address, together with ``dsn``.
+        application_name: what the database calls it.
 
     Raises:
         StackNotRunning: none runs.
         SecretMissing: this place has no password of that role.
+        BadInput: only one of ``dsn`` and ``tracking_uri`` is given.
     """
     from modelyard.pipeline.session import open_session
+    from modelyard.stack.addresses import Addresses
     from modelyard.stack.current import get_running
 
-    addresses = get_running()
-    dsn = addresses.dsn(addresses.person if role == "person" else role)
+    if (dsn is None) != (tracking_uri is None):
+        raise BadInput("give dsn and tracking_uri together, or neither")
+    if dsn is not None and tracking_uri is not None:
+        addresses = Addresses(tracking_uri=tracking_uri, ui_url=tracking_uri, raw_uri="", person=role, database_host="")
+    else:
+        addresses = get_running()
+        dsn = addresses.dsn(addresses.person if role == "person" else role)
     with open_session(addresses, dsn=dsn, application_name=application_name, user=addresses.person) as session:
         yield session
 
@@ -164,6 +186,35 @@ def load_pipeline(
 
     old = run_id if dataset is None and run_id and not find_by_run(session.records, mlflow_run_id=run_id) else None
     return training_data.load_pipeline(session, old or _choose(session, dataset, run_id), sha256=sha256)
+
+
+def load(name: str, *, session: "Session | None" = None) -> "ServedModel":
+    """The model that an application asks for by name; what is live is looked up at each call.
+
+    Its files are kept in the user's cache folder and verified at each load; a warning tells of one that was damaged.
+
+    Args:
+        name: ``POLICY`` (its live version), ``POLICY@VERSION`` or ``MODEL/VERSION``.
+        session: of any role that may resolve it, e.g. ``connect("application")``; default: as the person who asks.
+
+    Raises:
+        UnknownName: there is no such thing; the nearest that there is, is named.
+        NothingLive: the policy has no live version.
+        ContentMismatch: a file is missing or not what was recorded; nothing of it was opened.
+        UntrustedModel: its files are none that are opened.
+        ModelFailed: its own code failed, or a package that it needs is not here.
+        RecordLost: MLflow no longer has the model.
+        StackNotRunning: no stack runs, and no session was given.
+    """
+    from modelyard.pipeline.serving import load_served
+    from modelyard.settings import load_settings
+
+    def warn(text: str) -> None:
+        warnings.warn(text, stacklevel=2)
+
+    with ExitStack() as own:
+        found = session or own.enter_context(connect("person"))
+        return load_served(found, name, cache=load_settings().models_dir(), tell=warn)
 
 
 def load_model(session: "Session", model: str) -> "VerifiedModel":

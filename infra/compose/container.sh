@@ -3,7 +3,7 @@
 
 keep_shell=''
 
-hand_in() { # PATH: sets handed to the path inside; what is not there goes on as it is, and the command says so
+hand_in() { # PATH [REMEDY]: sets handed to the path inside; what is not there goes on as it is, and the command says so
     handed=$1
     case $1 in s3://*) return 0 ;; esac # the command copies it from there
     case $1 in /*) path=$1 ;; *) path=$here/$1 ;; esac
@@ -24,13 +24,17 @@ hand_in() { # PATH: sets handed to the path inside; what is not there goes on as
             ;;
     esac
     if [ -d "$path" ]; then needed=-o=rx; else needed=-o=r; fi
-    if [ "$(id -u)" = 0 ] && [ -z "$(find -L "$path" -prune -perm "$needed")" ]; then
-        fail "$path can be read by root alone, and no container runs as root; chmod it, or call as the user whose file it is"
+    if [ "$(id -u)" = 0 ] && [ -z "$(find -L "$path" -prune \( -perm "$needed" -o -user 10001 \))" ]; then
+        fail "$path can be read by root alone, and no container runs as root; ${2:-chmod it}, or call as the user whose file it is"
     fi
     handed=$path
     mounts="$mounts --volume $(quote "$path:$path:ro")"
     [ ! -f "$path.dvc" ] || mounts="$mounts --volume $(quote "$path.dvc:$path.dvc:ro")"
     [ ! -d "$path" ] || hand_in_links "$path"
+}
+
+hand_in_password() { # PATH: nobody else is to read it
+    hand_in "$1" 'chown it to 10001, as which it is read'
 }
 
 hand_in_links() { # FOLDER: what links in it lead to, which would lead nowhere in the container
@@ -59,26 +63,59 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
             [ -z "$mounts" ] || mounts="$mounts --env $(quote "MODELYARD_DATA_DIR=$handed")"
             ;;
     esac
-    before='' first=yes output='' replace='' json='' what="$1 ${2:-}"
+    password=$(setting MODELYARD_PASSWORD_FILE)
+    if [ -n "$password" ]; then # the file goes in, and nothing but its name is said
+        base=$root # of what is written in .env
+        [ -z "${MODELYARD_PASSWORD_FILE+yes}" ] || base=$here
+        case $password in /*) ;; *) password=$base/$password ;; esac
+        [ -f "$password" ] || fail "MODELYARD_PASSWORD_FILE=$password: there is no such file"
+        hand_in_password "$password"
+        mounts="$mounts --env $(quote "MODELYARD_PASSWORD_FILE=$handed")"
+    fi
+    before='' first=yes output='' replace='' json='' formatted='' named='' unpack='' what="$1 ${2:-}"
+    option=--output replacing=--force
+    if [ "$command" = predict ]; then option=--out replacing=--overwrite; fi
     for argument in "$@"; do
         shift
-        if [ "$what" = 'datasets export' ]; then # no container writes a file of the caller's: what it says goes there
-            case $before,$argument in
-                --output,*) output=$argument before=''; continue ;;
-                *,--output) before=$argument; continue ;;
-                *,--output=*) output=${argument#*=}; continue ;;
-                *,--force) replace=yes; continue ;;
-                *,--json) json=yes ;;
-            esac
-        fi
+        case $what in # no container writes a file of the caller's: what it says goes there
+            'datasets export' | 'predict '*)
+                case $before,$argument in
+                    "$option",*) output=$argument before=''; continue ;;
+                    *,"$option") before=$argument; continue ;;
+                    *,"$option"=*) output=${argument#*=}; continue ;;
+                    *,"$replacing") replace=yes; continue ;;
+                    *,--format | *,--format=*) formatted=yes ;;
+                    *,--json) json=yes ;;
+                esac
+                ;;
+            'gate set')
+                case $first$before,${argument%"${argument#?}"} in
+                    yes,* | --reason,* | *,-) ;;
+                    *) # of the words set, MODEL and FILE the third
+                        named=x$named
+                        if [ "$named" = xxx ]; then hand_in_file "$argument"; argument=$handed; fi
+                        ;;
+                esac
+                ;;
+            'download '*)
+                case $first,$argument in
+                    yes,*) ;;
+                    *,--json) json=yes ;;
+                    *,-?*) ;;
+                    *,*) if [ -z "$named" ]; then named=yes; elif [ "$argument" != - ]; then unpack=$argument argument=-; fi ;;
+                esac
+                ;;
+        esac
         handed=$argument
         case $before in
-            --data) hand_in "$argument" ;;
-            --config) hand_in_file "$argument" ;;
+            --data | --in) hand_in "$argument" ;;
+            --password-file) hand_in_password "$argument" ;;
+            --config | --rules) hand_in_config "$argument" ;;
             *)
                 case $argument in
-                    --data=*) hand_in "${argument#*=}"; handed=--data=$handed ;;
-                    --config=*) hand_in_file "${argument#*=}"; handed=--config=$handed ;;
+                    --data=* | --in=*) hand_in "${argument#*=}"; handed=${argument%%=*}=$handed ;;
+                    --password-file=*) hand_in_password "${argument#*=}"; handed=${argument%%=*}=$handed ;;
+                    --config=* | --rules=*) hand_in_config "${argument#*=}"; handed=${argument%%=*}=$handed ;;
                     *) if [ "$command" = digest ] && [ -z "$first" ]; then hand_in "$argument"; fi ;;
                 esac
                 ;;
@@ -86,8 +123,18 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
         set -- "$@" "$handed"
         first='' before=$argument
     done
-    [ "$before" != --output ] || set -- "$@" --output # the command says that its value is missing
-    [ -z "$output" ] || check_output
+    [ "$before" != "$option" ] || set -- "$@" "$option" # the command says that its value is missing
+    if [ -n "$output" ]; then
+        check_output
+        if [ "$command" = predict ] && [ -z "$formatted" ]; then # the name of the file is not known inside
+            case ${output##*/} in
+                ?*.*) set -- "$@" --format "${output##*.}" ;;
+                *) fail "$output says no format; end it in .csv, .jsonl or .parquet, or give --format" ;;
+            esac
+        fi
+    elif [ -n "$unpack" ]; then
+        check_folder
+    fi
     caller=$(id -u):$(id -g)
     [ "$(id -u)" != 0 ] || caller=10001:10001 # nothing of ours runs as root
     terminal=
@@ -95,7 +142,10 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
     # only a prompt reads what comes in; the rest would take it from whoever called
     if [ -n "$terminal" ] && [ "$command" != psql ]; then exec </dev/null; fi
     service=cli
-    case "$1 ${2:-}" in 'gc '* | 'datasets delete') service=gc ;; esac # its keys may delete
+    case "$1 ${2:-}" in
+        'gc '* | 'datasets delete') service=gc ;;                        # its keys may delete
+        'user add' | 'user change' | 'user remove') service=admin ;; # it has the administrator's password
+    esac
     container=$project-$service-run-$(date +%s)-$$
     eval "set -- $terminal $mounts $service \"\$@\""
     if [ "$here" = "$root" ]; then MODELYARD_PROGRAM='sh infra/launch.sh'; else MODELYARD_PROGRAM="sh $(quote "$root/infra/launch.sh")"; fi
@@ -119,21 +169,42 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
     code=0
     wait "$running" || code=$?
     if [ -n "$output" ]; then
-        [ "$code" != 0 ] || mv -f -- "$part" "$output" || code=1
+        [ "$code" != 0 ] || put_in_place || code=1
         if [ -n "$json" ] && [ "$code" = 0 ]; then cat "$part.said"; elif [ -n "$json" ]; then cat "$part.said" >&2; fi
     fi
     exit "$code"
 }
 
+put_in_place() {
+    if [ -z "$unpack" ]; then mv -f -- "$part" "$output"; return; fi
+    mkdir -- "$part.d" && tar -x -o -f "$part" -C "$part.d" || return 1
+    if [ ! -d "$output" ]; then mv -- "$part.d" "$output"; return; fi
+    # the folder itself stays: it may be the one that the caller is in
+    find "$part.d" -mindepth 1 -maxdepth 1 -exec mv -- {} "$output" \;
+    rmdir -- "$part.d" # fails where something is left
+}
+
+check_folder() { # sets output to the whole path and part to the archive that is unpacked there
+    case $unpack in /*) output=$unpack ;; *) output=$here/$unpack ;; esac
+    output=${output%/}
+    [ ! -e "$output" ] || { [ -d "$output" ] && [ -z "$(ls -A "$output")" ]; } ||
+        fail "$output is there already and not empty; name another folder"
+    command -v tar >/dev/null || fail 'tar is missing here, which unpacks what is downloaded; install it'
+    part=$output.$$.part
+    [ ! -d "$output" ] || part=$output/.$$.part
+    trap 'rm -rf -- "$part" "$part.said" "$part.d"' EXIT
+    (: >"$part") 2>/dev/null || fail "$output cannot be made; name another folder"
+}
+
 check_output() { # sets output to the whole path and part to what it is until all of it is there
     case $output in /*) ;; *) output=$here/$output ;; esac
-    [ ! -d "$output" ] || fail "$output is a folder; name a file with --output"
-    [ ! -e "$output" ] || [ -f "$output" ] || fail "$output is no plain file; name another one with --output"
+    [ ! -d "$output" ] || fail "$output is a folder; name a file with $option"
+    [ ! -e "$output" ] || [ -f "$output" ] || fail "$output is no plain file; name another one with $option"
     [ ! -e "$output" ] || [ -n "$replace" ] ||
-        fail "$output is there already; name another file with --output, or replace it with --force"
+        fail "$output is there already; name another file with $option, or replace it with $replacing"
     part=$output.$$.part
     trap 'rm -f -- "$part" "$part.said"' EXIT
-    (: >"$part") 2>/dev/null || fail "$output cannot be written; name another file with --output"
+    (: >"$part") 2>/dev/null || fail "$output cannot be written; name another file with $option"
 }
 
 # Compose may leave at an interrupt without the container; then the command in it is told, and its last words shown.
@@ -158,6 +229,11 @@ interrupt_container() {
     fi
     rm -f "$words"
     exit "$code"
+}
+
+hand_in_config() { # of a policy it is NAME=VALUE
+    handed=$1
+    [ "$what" = 'policy add' ] || hand_in_file "$1"
 }
 
 hand_in_file() { # a config is a file, or a name that ships with the workload

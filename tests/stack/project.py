@@ -145,7 +145,8 @@ class Project:
             return {
                 member.name.removeprefix("secrets/"): opened.read().decode().strip()
                 for member in files
-                if (opened := files.extractfile(member)) is not None
+                # who made the stack is a list of names, and lies beside them
+                if (opened := files.extractfile(member)) is not None and not member.name.endswith("/founders")
             }
 
     def password(self, role: str) -> str:

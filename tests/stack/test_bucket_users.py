@@ -8,11 +8,12 @@ from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 
 USERS = ("trainer", "evaluator", "mlflow", "client", "notebook", "gc", "backup")
-MODEL, DATASET, VERDICT, DRIFT, RAW, INCOMING = (
+MODEL, DATASET, VERDICT, DRIFT, PREDICTIONS, RAW, INCOMING = (
     "runs/0/rights/artifacts/model/model.skops",
     "runs/0/rights/artifacts/metadata/X.parquet",
     "runs/0/rights/artifacts/verdict.json",
     "runs/0/rights/artifacts/drift/report.html",
+    "runs/0/rights/artifacts/evaluation/predictions.parquet",
     "raw/00/a.csv",
     "incoming/rights/a.csv",
 )
@@ -29,6 +30,7 @@ CALLS = {
     "put dataset": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=DATASET, Body=b"another"),
     "put verdict": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=VERDICT, Body=b"{}"),
     "put drift": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=DRIFT, Body=b"a page"),
+    "put predictions": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=PREDICTIONS, Body=b"answers"),
     "put raw": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=RAW, Body=b"another"),
     "put incoming": lambda s3, bucket: s3.put_object(Bucket=bucket, Key=INCOMING, Body=b"another"),
     "put elsewhere": lambda s3, bucket: s3.put_object(Bucket=bucket, Key="elsewhere", Body=b"?"),
@@ -38,11 +40,11 @@ CALLS = {
 }
 SEES_RUNS = {"list runs", "list versions", "get model"}
 SEES_ALL = SEES_RUNS | {"list raw", "list incoming", "list all", "get raw"}
-PUTS_RUNS = {"put model", "put dataset", "put verdict", "put drift"}
+PUTS_RUNS = {"put model", "put dataset", "put verdict", "put drift", "put predictions"}
 # MinIO lets whoever may list objects list their old versions too; nobody may delete one
 MAY = {
     "trainer": SEES_RUNS | PUTS_RUNS | {"get raw"},
-    "evaluator": SEES_RUNS | {"get raw", "put verdict", "put drift"},
+    "evaluator": SEES_RUNS | {"get raw", "put verdict", "put drift", "put predictions"},
     "mlflow": SEES_RUNS,
     "client": SEES_RUNS | {"get raw", "put raw", "list incoming", "get incoming"},
     "notebook": SEES_ALL | PUTS_RUNS | {"get incoming", "put incoming"},
@@ -70,7 +72,7 @@ def version(project):
     root = project.s3("root")
     return {
         key: root.put_object(Bucket=project.bucket, Key=key, Body=b"content")["VersionId"]
-        for key in (MODEL, DATASET, VERDICT, DRIFT, RAW, INCOMING)
+        for key in (MODEL, DATASET, VERDICT, DRIFT, PREDICTIONS, RAW, INCOMING)
     }
 
 

@@ -13,8 +13,8 @@ IMAGES = ("postgres", "minio", "mlflow", "trainer", "evaluator", "cli")
 MOUNTED_BY = {
     "postgres-secrets": {"postgres", "secrets", "init"},
     "minio-secrets": {"minio", "secrets", "init"},
-    "init-secrets": {"secrets", "init"},
-    "mlflow-secrets": {"mlflow", "secrets", "init"},
+    "init-secrets": {"secrets", "init"},  # and a command that makes or takes away a login
+    "mlflow-secrets": {"mlflow", "secrets", "init"},  # and a command that deletes
     "trainer-secrets": {"trainer", "secrets", "init"},
     "evaluator-secrets": {"evaluator", "secrets", "init"},
     "cli-secrets": {"secrets", "init"},  # and the command line, while it runs
@@ -91,9 +91,9 @@ def test_a_container_has_limits_and_no_rights(containers, service):
     check_limits(containers[service], restart="no" if service in ONE_SHOTS else "unless-stopped")
 
 
-def test_a_commands_container_too_and_only_one_that_deletes_has_the_keys_for_that(project, open_another):
+def test_a_commands_container_too_and_only_one_that_needs_more_has_the_keys_for_that(project, open_another):
     with open_another() as fresh:
-        fresh.compose("create", "cli", "gc").checked()
+        fresh.compose("create", "cli", "gc", "admin").checked()
         created = fresh.inspect()
         seen = {}
         for name, container in created.items():
@@ -101,7 +101,11 @@ def test_a_commands_container_too_and_only_one_that_deletes_has_the_keys_for_tha
             named = [mount for mount in container["Mounts"] if mount["Name"].startswith(fresh.name)]
             seen[name] = {mount["Name"].removeprefix(f"{fresh.name}_") for mount in named}
             assert not any(mount["RW"] for mount in named)
-    assert seen == {"cli-1": {"cli-secrets"}, "gc-1": {"cli-secrets", "gc-secrets"}}
+    assert seen == {
+        "cli-1": {"cli-secrets"},
+        "gc-1": {"cli-secrets", "gc-secrets", "mlflow-secrets"},
+        "admin-1": {"cli-secrets", "init-secrets"},
+    }
 
 
 @pytest.mark.parametrize("service", ["postgres", "mlflow", "trainer", "evaluator"])

@@ -50,7 +50,7 @@ def test_a_person_may_queue_work_and_write_nothing_directly(project, outcome):
             "DELETE FROM exp.evaluations",
             "UPDATE exp.policies SET live_policy_version_id = NULL",
             f"SELECT exp.begin_attempt('{trained_job}', 'w', 60)",
-            "SELECT exp.add_policy_version('california_housing_policy', 'california_housing_model', '1')",
+            "SELECT exp.put_live(NULL)",
             "CREATE TABLE exp.mine ()",
             "CREATE TEMPORARY TABLE mine ()",
             "SET ROLE modelyard_owner",

@@ -6,7 +6,7 @@ import pytest
 
 from modelyard.errors import SecretMissing
 from modelyard.stack.addresses import read_secret
-from modelyard.stack.secrets import list_secrets, provide_secrets, read_s3_credentials
+from modelyard.stack.secrets import find_people, list_secrets, provide_secrets, read_s3_credentials
 
 
 @pytest.fixture
@@ -24,11 +24,12 @@ def test_every_service_gets_its_own_and_a_second_call_changes_nothing(folder):
     said = []
     provide_secrets(folder, person="ana", report=said.append)
     made = read_all(folder)
-    assert set(made) == {str(secret.path(folder).relative_to(folder)) for secret in list_secrets("ana")}
+    named = {str(secret.path(folder).relative_to(folder)) for secret in list_secrets("ana")}
+    assert set(made) == named | {"cli/founders"}
     provide_secrets(folder, person="ana", report=said.append)
     assert read_all(folder) == made
     assert len(said) == 1
-    assert not any(text.strip() in said[0] for text in made.values())
+    assert not any(made[name].strip() in said[0] for name in named)
 
 
 def test_no_two_secrets_are_alike(folder):
@@ -41,25 +42,39 @@ def test_no_two_secrets_are_alike(folder):
     assert min(map(len, values)) >= 12
 
 
-def test_another_person_gets_a_login_and_nobody_elses_changes(folder):
+def test_who_comes_second_gets_no_login_unasked(folder):
     provide_secrets(folder, person="ana", report=lambda _: None)
     before = read_all(folder)
     provide_secrets(folder, person="ben", report=lambda _: None)
+    assert read_all(folder) == before
+    assert find_people(folder) == ["ana"]
+
+
+@pytest.mark.parametrize("release", ["this", "an earlier one"])
+def test_a_password_that_was_removed_is_made_anew_for_who_had_it(folder, release):
+    provide_secrets(folder, person="ana", report=lambda _: None)
+    before = read_all(folder)
+    if release == "an earlier one":  # it kept no list of its own; the next start makes one
+        (folder / "cli/founders").unlink()
+        provide_secrets(folder, person="ben", report=lambda text: pytest.fail(text))
+    (folder / "cli/ana.password").unlink()
+    provide_secrets(folder, person="ben", report=lambda _: None)
     after = read_all(folder)
-    assert {name for name in after if name not in before} == {"cli/ben.password"}
-    assert before.items() <= after.items()
+    assert find_people(folder) == ["ana"]
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {"cli/ana.password"}
 
 
 def test_two_at_once_agree(folder):
     both = [
-        threading.Thread(target=provide_secrets, args=(folder,), kwargs={"person": "ana", "report": lambda _: None})
-        for _ in range(2)
+        threading.Thread(target=provide_secrets, args=(folder,), kwargs={"person": person, "report": lambda _: None})
+        for person in ("ana", "ben")
     ]
     for one in both:
         one.start()
     for one in both:
         one.join()
     provide_secrets(folder, person="ana", report=lambda text: pytest.fail(text))
+    assert len(find_people(folder)) == len(list((folder / "cli").glob("*.password"))) == 1
     assert not list(folder.rglob(".*"))
 
 

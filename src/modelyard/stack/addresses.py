@@ -24,6 +24,7 @@ class Addresses:
         database_host: folder of PostgreSQL's Unix socket, or its name on the network.
         secrets: folder with a file ``<role>.password`` for each role that may be used here; None where the operating
             system says who connects.
+        password_file: file with the person's password, where it is not among the secrets.
     """
 
     stack: Literal["embedded", "compose"] = "embedded"
@@ -36,6 +37,7 @@ class Addresses:
     database_port: int = PORT
     database: str = DATABASE
     secrets: Path | None = None
+    password_file: Path | None = None
 
     def dsn(self, role: str, *, database: str | None = None) -> str:
         """How libpq connects to our database as ``role``, e.g. ``trainer`` or ``addresses.person``.
@@ -56,7 +58,17 @@ class Addresses:
             SecretMissing: this place has none.
         """
         assert self.secrets is not None  # noqa: S101  an embedded stack has no passwords
-        return read_secret(self.secrets / f"{role}.password")
+        path = self.secrets / f"{role}.password"
+        if role == self.person and self.password_file is not None:
+            return read_secret(self.password_file, hint="MODELYARD_PASSWORD_FILE names a file with the password alone")
+        people = sorted(file.name.removesuffix(".password") for file in self.secrets.glob("*.password"))
+        if role == self.person and people and role not in people:
+            raise SecretMissing(
+                path,
+                hint=f"MODELYARD_PASSWORD_FILE names the file with your password, after somebody made the login "
+                f"(modelyard user add {role} --role ROLE); or be {' or '.join(people)}, with MODELYARD_PERSON",
+            )
+        return read_secret(path)
 
     def environment(self) -> dict[str, str]:
         """Variables that let MLflow's client, ``psql`` and Modelyard find an embedded stack."""
@@ -75,8 +87,8 @@ class Addresses:
         }
 
 
-def read_secret(path: Path) -> str:
-    """The one line of a secret's file.
+def read_secret(path: Path, *, hint: str = "") -> str:
+    """The one line of a secret's file; ``hint`` says what to do where there is none.
 
     Raises:
         SecretMissing: it is not there, cannot be read, or is empty.
@@ -86,7 +98,7 @@ def read_secret(path: Path) -> str:
     except (OSError, UnicodeDecodeError):
         text = ""
     if not text:
-        raise SecretMissing(path)
+        raise SecretMissing(path, hint=hint)
     return text
 
 

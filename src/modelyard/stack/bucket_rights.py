@@ -23,7 +23,12 @@ USERS: Mapping[str, Rights] = {
     "evaluator": Rights(
         list=("runs/",),
         get=(RUNS, RAW),
-        put=("runs/*/artifacts/verdict.json", "runs/*/artifacts/drift/*", "runs/*/artifacts/error/*"),
+        put=(
+            "runs/*/artifacts/verdict.json",
+            "runs/*/artifacts/evaluation/*",
+            "runs/*/artifacts/drift/*",
+            "runs/*/artifacts/error/*",
+        ),
     ),
     "mlflow": Rights(list=("runs/",), get=(RUNS,)),
     # the command line: it verifies and exports datasets, and takes what was dropped under incoming/

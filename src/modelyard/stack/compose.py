@@ -1,9 +1,13 @@
 """The Compose stack, seen from one of its containers: the services are elsewhere, and Docker starts and stops them."""
 
 import json
+import os
+import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import psycopg
 
@@ -11,10 +15,13 @@ from modelyard.errors import ModelyardError, ServiceFailed, StackRefused
 from modelyard.settings import ContainerSettings, Settings, find_stack_reason, get_container_settings
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.binaries import find_programs
-from modelyard.stack.bootstrap import name_person
 from modelyard.stack.checks import Check
 from modelyard.stack.home import Report
+from modelyard.stack.losses import check_losses
+from modelyard.stack.mlflow_server import ROLE as MLFLOW
 from modelyard.stack.mlflow_server import answers
+from modelyard.stack.mlflow_store import GC_WAIT_S, MlflowStore, check_gc, name_gc
+from modelyard.stack.people import name_person
 from modelyard.stack.status import Service, Status
 from modelyard.store.connections import connect
 from modelyard.store.following import count_workers
@@ -90,8 +97,23 @@ def run_checks(settings: Settings) -> list[Check]:  # noqa: ARG001
         else:
             found = f"does not answer: {service.address}"
             checks.append(Check(service.name, "fail", found, "make up; make logs shows why"))
-    checks.append(_check_database(describe(container)))
+    checks += [_check_database(describe(container)), check_losses(describe(container))]
     return checks
+
+
+def get_mlflow_store(settings: Settings) -> MlflowStore:  # noqa: ARG001
+    """MLflow's own tables and its command ``mlflow gc``, where this container has MLflow's password.
+
+    Raises:
+        StackRefused: it has not.
+        SecretMissing: the password is damaged.
+    """
+    container = get_container_settings()
+    if container.mlflow_secrets is None:
+        raise StackRefused("this container may not delete; give the command where Docker is: modelyard gc")
+    addresses = describe(container, secrets=container.mlflow_secrets)
+    password = addresses.password(MLFLOW)
+    return MlflowStore(dsn=addresses.dsn(MLFLOW), run_gc=partial(_run_mlflow_gc, container, password))
 
 
 def describe(container: ContainerSettings, *, secrets: Path | None = None) -> Addresses:
@@ -106,7 +128,25 @@ def describe(container: ContainerSettings, *, secrets: Path | None = None) -> Ad
         database_port=container.database_port,
         database=container.database,
         secrets=secrets or container.secrets,
+        password_file=container.password_file,
     )
+
+
+def _run_mlflow_gc(container: ContainerSettings, password: str, words: Sequence[str]) -> None:
+    backend = f"postgresql+psycopg2://{MLFLOW}@{container.database_host}:{container.database_port}/{container.database}"
+    with NamedTemporaryFile("w", prefix="pgpass-") as file:  # which nobody else may read; no variable holds a password
+        file.write("*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n")
+        file.flush()
+        told = {"PGPASSFILE": file.name, "MLFLOW_TRACKING_URI": container.tracking_uri}
+        done = subprocess.run(
+            name_gc(backend, words),
+            env={**os.environ, **told, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"},
+            capture_output=True,
+            text=True,
+            timeout=GC_WAIT_S,
+            check=False,
+        )
+    check_gc(done)
 
 
 def _list_services(container: ContainerSettings) -> Iterator[Service]:

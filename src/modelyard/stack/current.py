@@ -7,6 +7,7 @@ from modelyard.errors import StackNotRunning
 from modelyard.settings import Settings, load_container_settings, load_settings
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.home import Report
+from modelyard.stack.mlflow_store import MlflowStore
 from modelyard.stack.status import Status
 
 
@@ -25,6 +26,8 @@ class Stack(Protocol):
 
     def psql_path(self, settings: Settings) -> Path: ...
 
+    def get_mlflow_store(self, settings: Settings) -> MlflowStore: ...
+
 
 def get_stack() -> Stack:
     """The stack for this process."""
@@ -40,6 +43,18 @@ def get_running() -> Addresses:
         StackNotRunning: it does not.
     """
     found = get_stack().find_running(load_settings())
+    if found is None:
+        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
+    return found
+
+
+def get_addresses() -> Addresses:
+    """Where the stack is, also while MLflow does not answer: what PostgreSQL alone decides goes on without it.
+
+    Raises:
+        StackNotRunning: it never ran.
+    """
+    found = get_stack().find_addresses(load_settings())
     if found is None:
         raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
     return found

@@ -19,6 +19,7 @@ from modelyard.stack.binaries import find_programs, read_version
 from modelyard.stack.bootstrap import ADMINISTRATOR
 from modelyard.stack.checks import Check
 from modelyard.stack.home import check_home, find_home
+from modelyard.stack.losses import check_losses
 from modelyard.stack.ports import is_taken
 from modelyard.stack.status import read_workers
 from modelyard.store.migrations import check_migrations
@@ -150,6 +151,14 @@ def _check_database(name: str, settings: Settings) -> Iterator[Check]:
         yield Check(name, "warn", f"pending: {', '.join(status.pending)}", "make down, then make up")
 
 
+def _check_losses(name: str, settings: Settings) -> Iterator[Check]:
+    running = embedded.find_running(settings)
+    if running is None:
+        yield Check(name, "ok", "not running, so not looked at")
+    else:
+        yield check_losses(running, name=name)
+
+
 def _check_data(name: str, settings: Settings) -> Iterator[Check]:
     folder = settings.data_dir.expanduser().absolute()
     if not folder.exists():
@@ -174,4 +183,5 @@ _CHECKS: tuple[tuple[str, Callable[[str, Settings], Iterator[Check]]], ...] = (
     ("data", _check_data),
     ("services", _check_services),
     ("database", _check_database),
+    ("losses", _check_losses),
 )

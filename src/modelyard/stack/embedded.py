@@ -1,16 +1,17 @@
 """The embedded stack: PostgreSQL, MLflow and workers in one folder, started and stopped as one."""
 
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from modelyard.errors import HomeRefused, InvalidParameter
+from modelyard.errors import HomeRefused, InvalidParameter, StackNotRunning
 from modelyard.settings import Settings
 from modelyard.stack import mlflow_server, postgres, workers
 from modelyard.stack.accounts import Account, ensure_service_account, get_caller
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.binaries import find_programs, provide_programs, read_version
-from modelyard.stack.bootstrap import bootstrap, name_person
+from modelyard.stack.bootstrap import bootstrap
 from modelyard.stack.home import (
     Home,
     Report,
@@ -23,6 +24,8 @@ from modelyard.stack.home import (
     refuse_errors,
 )
 from modelyard.stack.mlflow_server import MlflowServer
+from modelyard.stack.mlflow_store import MlflowStore
+from modelyard.stack.people import name_person
 from modelyard.stack.ports import check_port, find_free_port
 from modelyard.stack.postgres import Postgres
 from modelyard.stack.sockets import drop_socket_folder, provide_socket_folder
@@ -132,6 +135,22 @@ def psql_path(_: Settings) -> Path:
     return find_programs() / "psql"
 
 
+def get_mlflow_store(settings: Settings) -> MlflowStore:
+    """MLflow's own tables and its command ``mlflow gc``, for whoever deletes for good.
+
+    Raises:
+        StackNotRunning: the stack never ran here.
+    """
+    home = find_home(settings)
+    state = _find_state(home)
+    if state is None:
+        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
+    account = mlflow_server.choose_account(ensure_service_account())
+    server = MlflowServer(home=home, account=account, socket=Path(state.database_host))
+    dsn = describe(home, state).dsn(mlflow_server.ROLE)
+    return MlflowStore(dsn=dsn, run_gc=partial(server.run_gc, port=state.mlflow_port))
+
+
 def describe(home: Home, state: State) -> Addresses:
     """The addresses that a state stands for, whether or not anything answers there."""
     return Addresses(
@@ -156,7 +175,7 @@ def _start(home: Home, account: Account, settings: Settings, report: Report, tra
         # whoever was before us may have started it, and an older command may have moved on
         if _find_answering(home) is None or not _is_migrated(state):
             server = _start_postgres(home, account, state, report, undo)
-            bootstrap(lambda r, d: server.dsn(role=r, database=d), person=name_person(get_caller().name))
+            bootstrap(lambda r, d: server.dsn(role=r, database=d), people=[name_person(get_caller().name)])
             state.versions["schema"] = _name_schema()
             workers.stop_workers(home)  # they go on with this release, when MLflow is there
             state.save(home.state)

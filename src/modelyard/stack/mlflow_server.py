@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from modelyard.stack.accounts import Account, get_caller
 from modelyard.stack.addresses import DATABASE, PORT
 from modelyard.stack.home import Home, give_folder
 from modelyard.stack.logs import bound_log, read_log_tail
+from modelyard.stack.mlflow_store import GC_WAIT_S, check_gc, name_gc
 from modelyard.stack.processes import (
     ProcessMark,
     find_processes,
@@ -103,6 +104,21 @@ class MlflowServer:
             stop_server(self.home)
             raise
         return mark
+
+    def run_gc(self, words: Sequence[str], *, port: int) -> None:
+        """Run ``mlflow gc`` with these words, beside the server that answers on ``port``.
+
+        Raises:
+            ServiceFailed: with the end of MLflow's message.
+        """
+        done = run_program(
+            name_gc(self.backend, words),
+            folder=self.home.mlflow,
+            environment={**self._environment(port=port), "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"},
+            account=self.account,
+            timeout_s=GC_WAIT_S,
+        )
+        check_gc(done)
 
     def _wait_ready(self, mark: ProcessMark, port: int) -> None:
         give_up_s = time.monotonic() + _START_WAIT_S

@@ -12,13 +12,13 @@ from psycopg import sql
 from modelyard.errors import ServiceFailed
 from modelyard.settings import ContainerSettings
 from modelyard.stack.addresses import read_secret
-from modelyard.stack.bootstrap import ADMINISTRATOR, bootstrap, name_person
+from modelyard.stack.bootstrap import ADMINISTRATOR, bootstrap
 from modelyard.stack.compose import describe
 from modelyard.stack.mlflow_server import ROLE as MLFLOW
 from modelyard.stack.mlflow_server import UPGRADE_WAIT_S, check_upgrade, name_upgrade
 from modelyard.stack.object_store import prepare_object_store
 from modelyard.stack.postgres import SUPERUSER
-from modelyard.stack.secrets import list_secrets, read_s3_credentials
+from modelyard.stack.secrets import find_people, list_secrets, read_s3_credentials
 
 _GIVEN = Path("/run/secrets")  # where Docker puts secrets that somebody gives
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('modelyard mlflow tables', 0))"
@@ -34,8 +34,8 @@ def provision(settings: ContainerSettings, report: Callable[[str], None]) -> Non
         ServiceFailed: PostgreSQL, MLflow's upgrade or the object store refused something.
         MigrationRefused: the database was made by a newer release.
     """
-    person = name_person(settings.person)
-    secrets = list_secrets(person)
+    people = find_people(settings.secrets)
+    secrets = list_secrets(*people)
     by_role = {secret.role: secret.path(settings.secrets).parent for secret in secrets if secret.role}
 
     def dsn(role: str, database: str) -> str:
@@ -43,7 +43,7 @@ def provision(settings: ContainerSettings, report: Callable[[str], None]) -> Non
 
     report(f"preparing PostgreSQL at {settings.database_host}")
     owner = settings.database_owner
-    if owner == person:
+    if owner in people:
         raise ServiceFailed(
             f"{owner} owns the database, and cannot be a person's login too; MODELYARD_PERSON names another"
         )
@@ -56,7 +56,7 @@ def provision(settings: ContainerSettings, report: Callable[[str], None]) -> Non
     _refuse_wrong_password(first, owner or SUPERUSER, ours=owner is None)
     if owner:
         _refuse_lack_of_rights(first, owner, database=settings.database)
-    bootstrap(dsn, person=person, passwords=passwords, database=settings.database, owner=owner)
+    bootstrap(dsn, people=people, passwords=passwords, database=settings.database, owner=owner)
     upgrade_mlflow(
         dsn(owner or ADMINISTRATOR, settings.database),
         backend=f"postgresql+psycopg2://{MLFLOW}@{settings.database_host}:{settings.database_port}/{settings.database}",

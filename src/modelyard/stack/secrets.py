@@ -15,6 +15,8 @@ from modelyard.stack.postgres import SUPERUSER
 
 S3_CREDENTIALS = "s3_credentials"
 NOTEBOOK_CREDENTIALS = "notebook_credentials"
+_PASSWORD = ".password"  # noqa: S105  the end of a file's name
+_FOUNDERS = "founders"  # who made the stack, a name a line: a password that is removed is made anew for the same person
 _KEY_LENGTH = 3  # MinIO takes no shorter names
 _READABLE = 0o444  # by whoever mounts the volume, which is one service
 _SECRET = re.compile(r"[!-~]{12,128}")
@@ -33,15 +35,23 @@ class Secret:
         return folder / self.service / self.name
 
 
-def list_secrets(person: str) -> list[Secret]:
-    """Every secret of a stack; ``person`` is the database role of who uses it."""
+def find_people(folder: Path) -> list[str]:
+    """The database roles of who made the stack, whose passwords are among the secrets."""
+    founders = folder / "cli" / _FOUNDERS
+    if founders.exists():
+        return founders.read_text(encoding="utf-8").splitlines()
+    return sorted(path.name.removesuffix(_PASSWORD) for path in (folder / "cli").glob(f"*{_PASSWORD}"))
+
+
+def list_secrets(*people: str) -> list[Secret]:
+    """Every secret of a stack; ``people`` are the database roles of who made it."""
     roles = {
         "postgres": [SUPERUSER],
         "init": [ADMINISTRATOR],
         "mlflow": ["mlflow"],
         "trainer": ["trainer"],
         "evaluator": ["evaluator"],
-        "cli": [person],
+        "cli": people,
         "operator": ["reader", "backup", "application"],
     }
     users = {
@@ -53,7 +63,7 @@ def list_secrets(person: str) -> list[Secret]:
         "operator": {"backup": "backup_credentials"},
     }
     return [
-        *(Secret(service, f"{role}.password", role=role) for service, names in roles.items() for role in names),
+        *(Secret(service, f"{role}{_PASSWORD}", role=role) for service, names in roles.items() for role in names),
         *(Secret(service, name, s3_user=user) for service, named in users.items() for user, name in named.items()),
         Secret("minio", "root_user"),
         Secret("minio", "root_password"),
@@ -63,10 +73,17 @@ def list_secrets(person: str) -> list[Secret]:
 def provide_secrets(folder: Path, *, person: str, report: Callable[[str], None]) -> None:
     """Make what is missing under ``folder``; what is there is checked and never changed. Safe twice at once.
 
+    Who is first gets a password; for ``person`` after them an administrator makes a login (``modelyard user add``).
+
     Raises:
         SecretMissing: a file is damaged; the text says how to have it made anew.
     """
-    missing = [secret for secret in list_secrets(person) if not _is_there(secret, secret.path(folder))]
+    people = find_people(folder)
+    for secret in list_secrets(*people):
+        _check(secret, secret.path(folder))
+    _write(folder / "cli" / _FOUNDERS, "".join(f"{name}\n" for name in people or [person]))
+    # read again: of two at once, the one who was quicker made the stack
+    missing = [secret for secret in list_secrets(*find_people(folder)) if not secret.path(folder).exists()]
     made = [secret for secret in missing if _make(secret, secret.path(folder))]
     if made:
         report(f"made {len(made)} secrets: {', '.join(f'{secret.service}/{secret.name}' for secret in made)}")
@@ -98,9 +115,14 @@ def _make(secret: Secret, path: Path) -> bool:
         text = f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {value}\n"
     else:
         text = (f"root-{value[:8]}" if secret.name == "root_user" else value) + "\n"
-    part = path.with_name(f".{secret.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    return _write(path, text)
+
+
+def _write(path: Path, text: str) -> bool:
+    """Make a file; False where it is there."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        part.write_text(text, encoding="ascii")
+        part.write_text(text, encoding="utf-8")
         part.chmod(_READABLE)
         os.link(part, path)
     except FileExistsError:
@@ -110,9 +132,9 @@ def _make(secret: Secret, path: Path) -> bool:
     return True
 
 
-def _is_there(secret: Secret, path: Path) -> bool:
+def _check(secret: Secret, path: Path) -> None:
     if not path.exists():
-        return False
+        return
     again = f"docker compose run --rm --no-deps --entrypoint rm secrets -f {path}; then make down and make up"
     try:
         if secret.s3_user:
@@ -122,4 +144,3 @@ def _is_there(secret: Secret, path: Path) -> bool:
             raise SecretMissing(path)
     except SecretMissing:
         raise SecretMissing(path, hint=f"have it made anew: {again}") from None
-    return True

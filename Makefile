@@ -14,7 +14,8 @@ LAUNCH = sh infra/launch.sh
 # What is handed on goes through the environment, so that no quote or blank in it means anything to the shell.
 export WORKLOAD DATA DATASET USE_DATASET_FROM_RUN STRICT ALLOW_INVALID DATASET_VERSION REFERENCE MODEL MODEL_TYPE PARAMS
 export CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL SERVICE TAIL FOLLOW AIRGAP VOLUMES YES OLDER_THAN KEEP
-export OF MERMAID
+export POLICY POLICY_VERSION REASON EXPECTED EVALUATE DRY_RUN TO
+export OF MERMAID AT UNSEEN_ROWS IN OUT OVERWRITE
 HOW = $${INLINE:+--inline} $${NO_WAIT:+--no-wait}
 VALUES = $${PARAMS:+--params "$$PARAMS"} $${CONFIG:+--config "$$CONFIG"}
 PROCESS = $(LAUNCH) process "$$WORKLOAD" $${DATA:+--data "$$DATA"} \
@@ -28,7 +29,7 @@ ifdef STACK
 export MODELYARD_STACK := $(STACK)
 endif
 
-.PHONY: help train process reproduce drift datasets lineage jobs gc up down status env psql doctor urls logs ps images test test-fast check format lock wheel clean
+.PHONY: help train process reproduce drift evaluate promote rollback predict datasets lineage history served policies stages demo jobs gc reconcile up down status env psql doctor urls logs ps images test test-fast check format lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,17 +54,49 @@ drift: ## compare new data with a dataset, column by column; DATA=/any/file or D
 	@$(LAUNCH) drift "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${DATASET:+--dataset "$$DATASET"} \
 		$${REFERENCE:+--reference "$$REFERENCE"} $(VALUES) $(HOW)
 
+evaluate: ## score a model version beside the live one; MODEL=california_housing_model/3, DATASET=NAME@VERSION, UNSEEN_ROWS=1
+	@$(LAUNCH) evaluate "$$MODEL" $${DATASET:+--dataset "$$DATASET"} $${UNSEEN_ROWS:+--unseen-rows} $(HOW)
+
+promote: ## put a policy's newest candidate in production; POLICY=planner_policy POLICY_VERSION= REASON= EXPECTED= EVALUATE=1 DRY_RUN=1
+	@$(LAUNCH) promote "$$POLICY" $${POLICY_VERSION:+--version "$$POLICY_VERSION"} $${REASON:+--reason "$$REASON"} \
+		$${EXPECTED:+--expected "$$EXPECTED"} $${EVALUATE:+--evaluate} $${DRY_RUN:+--dry-run}
+
+rollback: ## put back what was live before; POLICY=planner_policy REASON=, TO=3 names a version, DRY_RUN=1
+	@$(LAUNCH) rollback "$$POLICY" --reason "$$REASON" $${TO:+--to "$$TO"} $${EXPECTED:+--expected "$$EXPECTED"} \
+		$${DRY_RUN:+--dry-run}
+
+predict: ## a file of rows through a policy's model; POLICY=planner_policy (@4: that version) IN=rows.csv OUT=any.parquet OVERWRITE=1
+	@$(LAUNCH) predict "$$POLICY" $${IN:+--in "$$IN"} $${OUT:+--out "$$OUT"} $${OVERWRITE:+--overwrite}
+
 datasets: ## what was logged, the newest first; DATASET=california_housing@1.0.0 shows one, without a version the newest
 	@if [ -n "$$DATASET" ]; then $(LAUNCH) datasets show "$$DATASET"; else $(LAUNCH) datasets list; fi
 
 lineage: ## what something was made from and what came of it; OF=california_housing_model/3, OF=NAME@VERSION or a digest, MERMAID=1
 	@$(LAUNCH) lineage "$$OF" $${MERMAID:+--mermaid}
 
+history: ## who changed what is live, when, why and on what evidence; POLICY=california_housing_policy
+	@$(LAUNCH) history "$$POLICY"
+
+served: ## what was live from when until when; POLICY=california_housing_policy, AT=2026-03-03T14:05 for one moment
+	@$(LAUNCH) served "$$POLICY" $${AT:+--at "$$AT"}
+
+policies: ## every policy and what is live for it
+	@$(LAUNCH) policies
+
+stages: ## model versions and their stages; MODEL=california_housing_model for one model
+	@$(LAUNCH) stages $${MODEL:+"$$MODEL"}
+
+demo: ## the whole chain: two models, two promotions, a rollback, and what history says of it
+	@sh infra/demo.sh
+
 jobs: ## what waits, runs and has ended
 	@$(LAUNCH) jobs list
 
 gc: ## show what nothing refers to any more; OLDER_THAN=30d KEEP=1, and YES=1 deletes it
 	@$(LAUNCH) gc $${OLDER_THAN:+--older-than "$$OLDER_THAN"} $${KEEP:+--keep "$$KEEP"} $${YES:+--yes}
+
+reconcile: ## let MLflow show what is on record, and look for what it lost
+	@$(LAUNCH) reconcile
 
 up: ## start PostgreSQL, MLflow, a trainer and an evaluator
 	@$(LAUNCH) up $${TRAINERS:+--trainers "$$TRAINERS"}

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,6 +29,9 @@ class Settings(BaseSettings):
         default=None,
         description="folder of the embedded stack; default .modelyard/ in the clone, else the user's data folder",
     )
+    cache: Path | None = Field(
+        default=None, description="folder where loaded models are kept; default modelyard/ in the user's cache folder"
+    )
     data_dir: Path = Field(default=Path("data"), description="where workloads look for raw data that was not named")
     mlflow_port: int = Field(default=5000, ge=1, le=65535, description="port of MLflow on 127.0.0.1")
     min_free_mb: int = Field(default=1024, ge=0, description="free disk in MiB below which nothing is started")
@@ -48,6 +51,14 @@ class Settings(BaseSettings):
                 raise InvalidSetting(f"MODELYARD_HOME={str(self.home)!r}: {error}") from None
         clone = find_clone(Path.cwd())
         return clone / ".modelyard" if clone else user_data_path("modelyard")
+
+    def models_dir(self) -> Path:
+        """Where loaded models are kept, absolute; it may be deleted at any time."""
+        try:
+            folder = user_cache_path("modelyard") if self.cache is None else self.cache.expanduser().absolute()
+        except RuntimeError as error:
+            raise InvalidSetting(f"MODELYARD_CACHE={str(self.cache)!r}: {error}") from None
+        return folder / "models"
 
 
 class ContainerSettings(BaseSettings):
@@ -71,6 +82,15 @@ class ContainerSettings(BaseSettings):
     s3_admin: bool = Field(default=True, description="whether init may administer the object store, as with MinIO")
     secrets: Path = Field(default=Path("/secrets"), description="folder of this service's secrets")
     person: str = Field(default="person", description="who gives the commands, as the host names them")
+    password_file: Path | None = Field(
+        default=None, description="file with the password of who gives the commands, where it is no secret of the stack"
+    )
+    admin_secrets: Path | None = Field(
+        default=None, description="folder with the administrator's password, where logins of people are made"
+    )
+    mlflow_secrets: Path | None = Field(
+        default=None, description="folder with MLflow's password, where mlflow gc removes runs for good"
+    )
     heartbeat: Path = Field(default=Path("/tmp/heartbeat"), description="file that a worker touches while it lives")  # noqa: S108
 
 

@@ -24,8 +24,8 @@ POINTS = [
     "before mlflow:MlflowClient.log_model_artifacts",
     "before mlflow:MlflowClient.finalize_logged_model",
     "after modelyard.store.models:record_model_files",
-    "before modelyard.pipeline.train:register",
-    "after modelyard.pipeline.train:register",
+    "before modelyard.pipeline.register:register",
+    "after modelyard.pipeline.register:register",
     "after modelyard.store.models:record_model_version",
     "after modelyard.pipeline.flow:build_arguments",
     "before modelyard.store.attempts:finish_job",
@@ -36,15 +36,15 @@ POINTS = [
     "before modelyard.store.policies:add_policy_version",
     "before modelyard.store.attempts:keep_result",
     "after modelyard.pipeline.evaluate:_record",
-    "before modelyard.pipeline.evaluate:project_stage",
+    "before modelyard.pipeline.evaluate:project_model",
     "after modelyard.pipeline.flow:evaluate_model",
 ]
 LEFT_TO_WORKERS = [
     "after modelyard.workers.inline:begin_attempt",
     "before modelyard.workloads.california_housing:Trained",
-    "after modelyard.pipeline.train:register",
+    "after modelyard.pipeline.register:register",
     "after modelyard.pipeline.flow:register_model",
-    "before modelyard.pipeline.evaluate:project_stage",
+    "before modelyard.pipeline.evaluate:project_model",
 ]
 
 
@@ -158,7 +158,7 @@ def test_an_interrupted_training_is_killed_in_mlflow_and_goes_on_when_started_ag
 
 def test_an_interrupt_during_registration_waits_until_both_registries_have_the_version(stack, train):
     name, seed = "interrupted in registration", 3000
-    point = "after modelyard.pipeline.train:register"
+    point = "after modelyard.pipeline.register:register"
     stopped = train(name, seed, "--inline", at=point, fault="interrupt")
     assert stopped.code == 130
     with psycopg.connect(stack.dsn(stack.person)) as connection:

@@ -20,6 +20,7 @@ MODEL = "runs/1/models/m-1/artifacts/model.skops"
 DATASET = "runs/0/r0/artifacts/X.parquet"
 VERDICT = "runs/1/r1/artifacts/verdict.json"
 DRIFT = "runs/1/r2/artifacts/drift/report.html"
+PREDICTIONS = "runs/1/r1/artifacts/evaluation/predictions.parquet"
 INCOMING = "incoming/houses/may.csv"
 TRACEBACK = "runs/1/r1/artifacts/error/traceback.txt"
 
@@ -33,6 +34,7 @@ MAY = {
     "put dataset": {"trainer", "notebook"},
     "put verdict": {"trainer", "evaluator", "notebook"},
     "put drift": {"trainer", "evaluator", "notebook"},
+    "put predictions": {"trainer", "evaluator", "notebook"},
     "put incoming": {"notebook"},
     "put traceback": {"trainer", "evaluator", "notebook"},
     "put elsewhere": set(),
@@ -88,6 +90,7 @@ def list_actions(minio, name, objects):
         "put model": lambda: s3.put_object(**at, Key=MODEL, Body=b"2"),
         "put dataset": lambda: s3.put_object(**at, Key=DATASET, Body=b"2"),
         "put drift": lambda: s3.put_object(**at, Key=DRIFT, Body=b"2"),
+        "put predictions": lambda: s3.put_object(**at, Key=PREDICTIONS, Body=b"2"),
         "put incoming": lambda: s3.put_object(**at, Key=INCOMING, Body=b"2"),
         "put verdict": lambda: s3.put_object(**at, Key=VERDICT, Body=b"2"),
         "put traceback": lambda: s3.put_object(**at, Key=TRACEBACK, Body=b"2"),

@@ -89,7 +89,7 @@ def test_a_stored_file_that_was_changed_is_refused_and_nothing_follows(stack, co
     name = request.node.callspec.id
     seed = 4000 + CASES.index(name)
     with workers_asleep(stack):  # or the evaluator would be done before the file is changed
-        stopped = train(name, seed, at="before modelyard.pipeline.evaluate:load_recorded", fault="interrupt")
+        stopped = train(name, seed, at="before modelyard.pipeline.evaluate:download_recorded", fault="interrupt")
         assert stopped.code == 130
         stored = find_artifact(stack, name, path)
         original = stored.read_bytes()

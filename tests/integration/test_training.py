@@ -138,7 +138,7 @@ def test_the_alias_stays_with_the_newest_candidate_when_an_older_training_goes_o
     older = ("--data", str(sample), "--run-name", "older", "--inline")
     newer = ("--data", str(sample), "--run-name", "newer", "--inline", "--json")
     with workers_asleep(stack):
-        assert train(*older, at="before modelyard.pipeline.evaluate:project_stage").code == -9
+        assert train(*older, at="before modelyard.pipeline.evaluate:project_model").code == -9
         newest = train(*newer).outcome["registration"]["version"]
         assert train(*older).code == 0
     assert str(client.get_model_version_by_alias("california_housing_model", "candidate").version) == newest

@@ -24,7 +24,7 @@ TRAINING_POINTS = {
     "before the run": "before modelyard.pipeline.flow:log_dataset",
     "during the fit": FIT,
     "after the upload": "after modelyard.pipeline.flow:train_model",
-    "registered in MLflow only": "after modelyard.pipeline.train:register",
+    "registered in MLflow only": "after modelyard.pipeline.register:register",
     "after the registration": "after modelyard.pipeline.flow:register_model",
 }
 EVALUATION_POINTS = {
@@ -120,7 +120,7 @@ def a_job_cancelled_during_the_fit_stops_at_once_and_registers_nothing(crew: Cre
 
 
 def a_job_cancelled_during_the_registration_takes_its_version_back_and_may_be_tried_again(crew: Crew) -> None:
-    job_id = crew.submit(next(SEEDS), Fault(do="hold", at="after modelyard.pipeline.train:register"))
+    job_id = crew.submit(next(SEEDS), Fault(do="hold", at="after modelyard.pipeline.register:register"))
     crew.wait_struck(job_id)
     with connect(crew.dsn) as person:
         cancel_job(person, job_id=job_id)
@@ -182,7 +182,7 @@ def a_process_that_goes_on_in_the_middle_of_its_registration_makes_no_second_ver
     job_id = crew.submit(
         next(SEEDS),
         Fault(do="hold", at="before mlflow:MlflowClient.create_model_version"),
-        Fault(do="pause", at="before modelyard.pipeline.train:_take_back"),
+        Fault(do="pause", at="before modelyard.pipeline.register:_take_back"),
     )
     struck = crew.wait_struck(job_id)
     for pid in (struck.worker, struck.child):

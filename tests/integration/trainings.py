@@ -21,7 +21,7 @@ from modelyard.stack.home import Home
 from modelyard.stack.workers import list_workers
 from tests.faults.points import arm
 
-Fault = Literal["kill", "interrupt", "terminate", "fail"]
+Fault = Literal["kill", "interrupt", "terminate", "fail", "cut off"]
 PRELOADED = [
     "modelyard.cli.app",
     "modelyard.workers.inline",
@@ -108,4 +108,6 @@ def _main(arguments: list[str], environment: dict[str, str], output: str, at: st
 def _strike(fault: Fault) -> None:
     if fault == "fail":
         raise RuntimeError("made to fail")
+    if fault == "cut off":  # as when the network or the server goes away
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
     os.kill(os.getpid(), {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "terminate": signal.SIGTERM}[fault])

@@ -11,13 +11,16 @@ import pyarrow.parquet as pq
 from modelyard.data.files import open_batches
 from modelyard.errors import DownloadFailed
 from modelyard.workloads.contract import (
+    ContractTable,
     Expectation,
     Expectations,
+    Gate,
     Limit,
     Metric,
     Parameters,
     Processed,
     Report,
+    Rules,
     Task,
     Trained,
     WorkloadSpec,
@@ -44,7 +47,7 @@ spec = WorkloadSpec(
     model_types={"line": Line},
     raw_files=("readings.parquet",),
     targets=("value",),
-    gate=(Limit("rmse", "<=", 1000),),
+    rules=Rules(task=Task.REGRESSION, contract=ContractTable(), gate=Gate(always=(Limit("rmse", "<=", 1000),))),
     mlflow_experiment="readings",
     expectations=Expectations(columns=(Expectation("level", low=0),), min_rows=100),
 )

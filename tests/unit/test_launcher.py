@@ -70,6 +70,30 @@ def test_a_command_in_a_container_gets_its_arguments_and_files_as_they_were_give
 
 
 @pytest.mark.parametrize(
+    ("words", "handed"),
+    [
+        (("gate", "set", "good", "gate.yaml", "--reason", "good"), "gate.yaml"),
+        (("gate", "set", "--reason", "set", "good", "--json", "gate.yaml"), "gate.yaml"),
+        (("gate", "set", "good", "--reason=good", "gate.yaml"), "gate.yaml"),
+        (("policy", "add", "gate", "--model", "good", "--config", "good"), None),
+        (("policy", "add", "gate", "--model", "good", "--config=good"), None),
+    ],
+)
+def test_a_word_that_a_file_is_called_by_too_stays_a_word(
+    launch: Launch, clone: Path, words: tuple[str, ...], handed: str | None
+) -> None:
+    for name in ("gate", "set", "good", "gate.yaml"):
+        (clone / name).write_text("x")
+    docker = {"ps --all *State*": "echo running", "compose *run *": 'for word in "$@"; do echo "<$word>"; done'}
+    done = launch(*words, docker=docker)
+    assert done.returncode == 0, done.stderr
+    given = [line[1:-1] for line in done.stdout.splitlines()]
+    assert given[given.index("cli") + 1 :] == [f"{clone}/{word}" if word == handed else word for word in words]
+    mounted = [after for word, after in pairwise(given) if word == "--volume"]
+    assert mounted == [f"{clone}/{handed}:{clone}/{handed}:ro"] * (handed is not None)
+
+
+@pytest.mark.parametrize(
     ("words", "service"),
     [
         (("gc",), "gc"),
@@ -78,9 +102,14 @@ def test_a_command_in_a_container_gets_its_arguments_and_files_as_they_were_give
         (("datasets", "list"), "cli"),
         (("datasets",), "cli"),
         (("jobs", "delete"), "cli"),
+        (("user", "add", "grace", "--role", "viewer"), "admin"),
+        (("user", "change", "grace", "--new-password"), "admin"),
+        (("user", "remove", "grace"), "admin"),
+        (("user", "list"), "cli"),
+        (("promote", "houses_policy"), "cli"),
     ],
 )
-def test_only_the_commands_that_delete_run_where_the_keys_for_that_are(
+def test_only_the_commands_that_need_more_run_where_the_keys_for_that_are(
     launch: Launch, words: tuple[str, ...], service: str
 ) -> None:
     docker = {"ps --all *State*": "echo running", "compose *run *": 'for word in "$@"; do echo "<$word>"; done'}
@@ -88,6 +117,61 @@ def test_only_the_commands_that_delete_run_where_the_keys_for_that_are(
     assert done.returncode == 0, done.stderr
     handed = [line[1:-1] for line in done.stdout.splitlines()]
     assert handed[-len(words) - 1 :] == [service, *words]
+
+
+def test_a_password_is_handed_in_as_a_file_and_never_as_text(launch: Launch, clone: Path) -> None:
+    hers = clone / "hers"
+    hers.write_text("correct-horse-battery")
+    docker = {"ps --all *State*": "echo running", "compose *run *": 'for word in "$@"; do echo "<$word>"; done; env'}
+    for words, settings in (
+        (("promote", "houses_policy"), {"MODELYARD_PASSWORD_FILE": "hers", "MODELYARD_PERSON": "grace"}),
+        (("user", "add", "grace", "--password-file", "hers"), {}),
+        (("user", "add", "grace", "--password-file=hers"), {}),
+    ):
+        done = launch(*words, docker=docker, **settings)
+        assert done.returncode == 0, done.stderr
+        assert f"<{hers}:{hers}:ro>" in done.stdout
+        assert "correct-horse" not in done.stdout + done.stderr
+        if settings:
+            assert f"<MODELYARD_PASSWORD_FILE={hers}>" in done.stdout
+            assert "MODELYARD_PERSON=grace" in done.stdout
+        else:
+            assert f"<{hers}>" in done.stdout or f"<--password-file={hers}>" in done.stdout
+    refused = launch("promote", "houses_policy", docker=docker, MODELYARD_PASSWORD_FILE="/none")  # noqa: S106
+    assert (refused.returncode, refused.stderr) == (
+        2, "modelyard: MODELYARD_PASSWORD_FILE=/none: there is no such file\n"
+    )  # fmt: skip
+
+
+def test_the_name_of_a_password_file_counts_from_where_it_is_written(launch: Launch, clone: Path) -> None:
+    (clone / "elsewhere").mkdir()
+    for path in (clone / "hers", clone / "elsewhere/hers"):
+        path.write_text("correct-horse-battery")
+    (clone / ".env").write_text("MODELYARD_PASSWORD_FILE=hers\n")
+    docker = {"ps --all *State*": "echo running", "compose *run *": 'for word in "$@"; do echo "<$word>"; done'}
+    call = ("sh", "-c", f'cd elsewhere && sh "{clone}/infra/launch.sh" policies')
+    assert f"<MODELYARD_PASSWORD_FILE={clone}/hers>" in launch(*call, docker=docker).stdout
+    told = launch(*call, docker=docker, MODELYARD_PASSWORD_FILE="hers").stdout  # noqa: S106
+    assert f"<MODELYARD_PASSWORD_FILE={clone}/elsewhere/hers>" in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="any other caller may read in a container what is readable here")
+def test_root_hands_a_password_in_as_who_reads_it_there_and_nobody_else_may(launch: Launch, clone: Path) -> None:
+    hers = clone / "hers"
+    hers.write_text("correct-horse-battery")
+    hers.chmod(0o600)
+    docker = {"ps --all *State*": "echo running", "compose *run *": 'for word in "$@"; do echo "<$word>"; done'}
+    for words, settings in (
+        (("policies",), {"MODELYARD_PASSWORD_FILE": "hers"}),
+        (("user", "change", "grace", "--password-file", "hers"), {}),
+    ):
+        os.chown(hers, 0, 0)
+        refused = launch(*words, docker=docker, **settings)
+        assert refused.returncode == 2
+        assert "chown it to 10001" in refused.stderr and "chmod" not in refused.stderr
+        os.chown(hers, 10001, 10001)
+        done = launch(*words, docker=docker, **settings)
+        assert f"<{hers}:{hers}:ro>" in done.stdout, done.stderr
 
 
 def test_data_that_is_not_there_is_left_to_the_command_to_refuse(launch: Launch) -> None:
@@ -178,6 +262,11 @@ FROM_RUN = ("USE_DATASET_FROM_RUN=0f", "STRICT=1", "MODEL_TYPE=ridge", f"PARAMS=
         (("datasets", f"DATASET={ODD}"), ("datasets", "show", ODD)),
         (("lineage", f"OF={ODD}"), ("lineage", ODD)),
         (("lineage", "OF=w/3", "MERMAID=1"), ("lineage", "w/3", "--mermaid")),
+        (("history", f"POLICY={ODD}"), ("history", ODD)),
+        (("served", "POLICY=p", f"AT={ODD}"), ("served", "p", "--at", ODD)),
+        (("policies",), ("policies",)),
+        (("stages",), ("stages",)),
+        (("stages", "MODEL=m"), ("stages", "m")),
         (("gc",), ("gc",)),
         (("gc", "OLDER_THAN=12 h", "KEEP=0", "YES=1"), ("gc", "--older-than", "12 h", "--keep", "0", "--yes")),
     ],

@@ -4,9 +4,12 @@ import io
 import sys
 
 import pytest
+from rich.console import Console
 from rich.table import Table
 
+from modelyard.cli.outcome import OutcomePrinter
 from modelyard.cli.output import StepProgress, make_console, one_line
+from modelyard.workloads.registry import get_workload
 
 
 class Terminal(io.StringIO):
@@ -42,3 +45,16 @@ def test_progress_shows_any_name_as_it_is(console):
 
 def test_one_line_is_one():
     assert one_line("a\nb\r\x1bc") == "a b  c"
+
+
+@pytest.mark.parametrize(
+    ("passed", "stage", "said"),
+    [(True, "candidate", "promote houses_policy --version 2"), (True, "production", ""), (False, "none", "train")],
+)
+def test_what_to_do_next_is_told_where_there_is_something_to_do(passed, stage, said):
+    stream = io.StringIO()
+    printer = OutcomePrinter(Console(file=stream, width=200), get_workload("california_housing").spec)
+    evaluation = {"passed": passed, "stage": stage, "policy_id": "houses_policy", "policy_version": 2}
+    printer.print_next(evaluation)
+    assert said in stream.getvalue()
+    assert bool(said) == bool(stream.getvalue())

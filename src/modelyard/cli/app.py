@@ -2,7 +2,30 @@
 
 import typer
 
-from modelyard.cli import container, datasets, digest, doctor, drift, gc, jobs, lineage, reproduce, stack, train, worker
+from modelyard.cli import (
+    container,
+    contract,
+    datasets,
+    digest,
+    doctor,
+    drift,
+    evaluate,
+    gate,
+    gc,
+    history,
+    jobs,
+    lineage,
+    policy,
+    predict,
+    promotion,
+    reconcile,
+    reproduce,
+    runs,
+    stack,
+    train,
+    user,
+    worker,
+)
 
 app = typer.Typer(
     name="modelyard",
@@ -17,6 +40,24 @@ app.command()(train.train)
 app.command()(train.process)
 app.command()(reproduce.reproduce)
 app.command()(drift.drift)
+app.command()(evaluate.evaluate)
+app.add_typer(contract.app, name="contract")
+app.command()(contract.register)
+app.command()(promotion.promote)
+app.command()(promotion.rollback)
+app.command()(promotion.approve)
+app.command()(promotion.archive)
+app.add_typer(policy.app, name="policy")
+app.add_typer(gate.app, name="gate")
+app.command()(predict.predict)
+app.command()(predict.download)
+app.command()(history.history)
+app.command()(history.served)
+app.command()(history.policies)
+app.command()(history.stages)
+app.command()(runs.runs)
+app.command()(runs.compare)
+app.add_typer(user.app, name="user")
 app.add_typer(datasets.app, name="datasets")
 app.command()(lineage.lineage)
 app.add_typer(jobs.app, name="jobs")
@@ -30,3 +71,4 @@ app.add_typer(container.app, name="container")
 app.command()(digest.digest)
 app.command()(doctor.doctor)
 app.command()(gc.gc)
+app.command()(reconcile.reconcile)

@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="One-shot services of the Compose s
 @app.command()
 def secrets() -> None:
     """Make the secrets that are missing, each in the volume of its service."""
-    from modelyard.stack.bootstrap import name_person
+    from modelyard.stack.people import name_person
     from modelyard.stack.secrets import provide_secrets
 
     container = get_container_settings()

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from rich.console import Console
 from modelyard import api
 from modelyard.cli.datasets_delete import delete
 from modelyard.cli.datasets_export import export
-from modelyard.cli.output import StepProgress, make_console, one_line
+from modelyard.cli.output import MAX_INTEGER, StepProgress, make_console, one_line, print_json
 from modelyard.cli.stack import JsonOption
 from modelyard.data.difference import Change, Difference, compare_datasets
 from modelyard.errors import BadInput
@@ -44,7 +43,7 @@ DatasetArgument = Annotated[
 def list_(
     workload: Annotated[str | None, typer.Option(help="Only datasets of this workload.")] = None,
     name: Annotated[str | None, typer.Option(help="Only versions of this dataset.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_INTEGER, help="How many, the newest first.")] = 50,
     json_output: JsonOption = False,
 ) -> None:
     """List logged datasets, the newest first."""
@@ -52,7 +51,7 @@ def list_(
         found = usage.list_summaries(connection, workload=workload, name=name, limit=limit + 1)
     shown = found[:limit]
     if json_output:
-        _print_json([asdict(one) for one in shown])
+        print_json([asdict(one) for one in shown])
         return
     console = make_console(json=False)
     rows = []
@@ -82,7 +81,7 @@ def show(dataset: DatasetArgument, json_output: JsonOption = False) -> None:
     if json_output:
         told = {"name": parent.name, "version": parent.version, "digest": parent.digest} if parent else None
         more = {"files": [asdict(file) for file in files], "uses": [asdict(use) for use in uses]}
-        _print_json(asdict(found) | more | {"parent": told, "page": page})
+        print_json(asdict(found) | more | {"parent": told, "page": page})
         return
     console = make_console(json=False)
     _print_facts(console, found, parent, page)
@@ -119,7 +118,7 @@ def diff(
             key: {"name": side.name, "version": side.version, "digest": side.digest}
             for key, side in (("first", one), ("second", other))
         }
-        _print_json(sides | asdict(found))
+        print_json(sides | asdict(found))
         return
     console = make_console(json=False)
     for side in (one, other):
@@ -163,7 +162,7 @@ def verify(
     bad = sum(one.state != "ok" for one in found)
     console.print(f"verified {len(found)}, {bad} bad" if bad else f"verified {len(found)}, all as recorded")
     if json_output:
-        _print_json([asdict(one) for one in found])
+        print_json([asdict(one) for one in found])
     if bad:
         raise typer.Exit(BAD)
 
@@ -286,8 +285,3 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _text(value) if value else ""
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, default=str)
-    print()

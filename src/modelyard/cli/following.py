@@ -16,7 +16,7 @@ from modelyard.settings import name_program
 from modelyard.store.connections import connect
 from modelyard.store.following import count_workers, follow_job
 from modelyard.store.jobs import Job, name_worker_role
-from modelyard.workloads.registry import get_workload
+from modelyard.workloads.registry import find_spec
 
 _QUIET_S = 2.0
 
@@ -72,7 +72,7 @@ class JobFollower:
             if job is None:
                 self._explain_quiet(last)
                 continue
-            last, printer = job, printer or OutcomePrinter(self._console, _find_spec(job))
+            last, printer = job, printer or OutcomePrinter(self._console, find_spec(str(job.arguments["workload"])))
             self._show(job, shown, printer)
         assert last is not None  # noqa: S101  a job that is not there raises
         if last.state != "succeeded":
@@ -124,7 +124,3 @@ class JobFollower:
 
 
 _VERBS = {"failed": "failed", "cancelled": "was cancelled"}
-
-
-def _find_spec(job: Job) -> Any:
-    return get_workload(str(job.arguments["workload"])).spec

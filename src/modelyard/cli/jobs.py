@@ -1,7 +1,5 @@
 """``modelyard jobs``: what is queued, runs and has ended."""
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +13,7 @@ from rich.table import Table
 
 from modelyard.cli.following import JobFollower
 from modelyard.cli.outcome import ANSWER_IS_NO, is_no
-from modelyard.cli.output import make_console
+from modelyard.cli.output import MAX_INTEGER, make_console, print_json
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput, UnknownName
 from modelyard.settings import name_program
@@ -24,6 +22,7 @@ from modelyard.stack.current import get_running
 from modelyard.store import attempts as store_attempts
 from modelyard.store import jobs as store
 from modelyard.store.connections import Connection, connect
+from modelyard.store.rights import needed_right
 
 app = typer.Typer(no_args_is_help=True, help="List, show, follow, cancel and retry jobs.", rich_markup_mode=None)
 
@@ -36,14 +35,14 @@ def list_(
     states: Annotated[
         list[str] | None, typer.Option("--state", help=f"Only jobs in this state ({', '.join(_STATES)}); repeatable.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_INTEGER, help="How many, the newest first.")] = 20,
     json_output: JsonOption = False,
 ) -> None:
     """List the newest jobs."""
     with _connected() as (_, connection):
         found = store.list_jobs(connection, states=_read_states(states), nb_jobs=limit)
     if json_output:
-        _print_json([_summary(job) for job in found])
+        print_json([_summary(job) for job in found])
         return
     console = make_console(json=False)
     names = ("job", "kind", "workload", "state", "attempt", "progress", "asked by", "asked at (UTC)", "took")
@@ -72,7 +71,7 @@ def show(job: JobArgument, json_output: JsonOption = False) -> None:
         child = store.find_child(connection, job_id=found.job_id)
     if json_output:
         evaluation = str(child.job_id) if child else None
-        _print_json(asdict(found) | {"attempts": [asdict(one) for one in tried], "evaluation_job_id": evaluation})
+        print_json(asdict(found) | {"attempts": [asdict(one) for one in tried], "evaluation_job_id": evaluation})
         return
     console = make_console(json=False)
     for name, value in (
@@ -113,7 +112,7 @@ def follow(job: JobArgument, json_output: JsonOption = False) -> None:
     console = make_console(json=json_output)
     outcome = JobFollower(console, addresses.dsn(addresses.person)).follow(found.job_id)
     if json_output:
-        _print_json(outcome)
+        print_json(outcome)
     if is_no(outcome):
         raise typer.Exit(ANSWER_IS_NO)
 
@@ -123,9 +122,10 @@ def cancel(job: JobArgument, json_output: JsonOption = False) -> None:
     """Cancel a job: at once if it waits; if it runs, its worker stops it."""
     with _connected() as (_, connection):
         found = _find(connection, job)
-        state = store.cancel_job(connection, job_id=found.job_id)
+        with needed_right(connection, group="trainer", to="cancel jobs"):
+            state = store.cancel_job(connection, job_id=found.job_id)
     if json_output:
-        _print_json({"job_id": str(found.job_id), "state": state})
+        print_json({"job_id": str(found.job_id), "state": state})
     elif state == "running":
         print(f"job {found.job_id} is being stopped at {found.worker}")
     else:
@@ -137,9 +137,10 @@ def retry(job: JobArgument, json_output: JsonOption = False) -> None:
     """Queue a job that failed or was cancelled once more."""
     with _connected() as (_, connection):
         found = _find(connection, job)
-        store.retry_job(connection, job_id=found.job_id)
+        with needed_right(connection, group="trainer", to="retry jobs"):
+            store.retry_job(connection, job_id=found.job_id)
     if json_output:
-        _print_json({"job_id": str(found.job_id), "state": "queued"})
+        print_json({"job_id": str(found.job_id), "state": "queued"})
     else:
         print(f"job {found.job_id} is queued; follow it: {name_program()} jobs follow {str(found.job_id)[:8]}")
 
@@ -207,8 +208,3 @@ def _took(job: store.Job) -> str:
     """From the moment it was asked for to its end, pauses included."""
     seconds = ((job.finished_at or datetime.now(UTC)) - job.created_at).total_seconds()
     return f"{seconds:,.1f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, default=str)
-    print()

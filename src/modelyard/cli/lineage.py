@@ -11,7 +11,7 @@ from modelyard.cli.output import make_console
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput
 from modelyard.pages.lineage import draw_flowchart, draw_tree
-from modelyard.stack.current import get_running
+from modelyard.stack.current import get_addresses
 from modelyard.store.connections import connect
 from modelyard.store.lineage import trace
 
@@ -30,7 +30,7 @@ def lineage(
     """Show what something was made from and what came of it, from the database alone."""
     if json_output and mermaid:
         raise BadInput("--json and --mermaid are two forms of the same answer; give one of them")
-    addresses = get_running()
+    addresses = get_addresses()
     with connect(addresses.dsn(addresses.person)) as connection:
         found = trace(connection, subject)
     if json_output:

@@ -9,7 +9,11 @@ from typing import NoReturn
 
 INTERRUPTED = 130  # exit code
 _ON_STACK = (
-    *("train", "process", "reproduce", "drift", "datasets", "lineage", "jobs", "gc"),
+    *("train", "process", "reproduce", "drift", "evaluate", "datasets", "lineage", "jobs", "gc", "reconcile"),
+    *("contract", "register"),
+    *("promote", "rollback", "approve", "archive", "policy", "gate"),
+    *("predict", "download"),
+    *("history", "served", "policies", "stages", "runs", "compare", "user"),
     *("up", "down", "status", "env", "psql", "doctor"),
 )
 
@@ -74,6 +78,9 @@ def _end_failed(error: Exception) -> NoReturn:
     if not isinstance(error, JobFailed | ServiceFailed) and (away := _find_away(error)):
         _say(f"{away} went away during the work (modelyard status); the same command starts it and goes on")
         sys.exit(1)
+    if isinstance(error, UnicodeEncodeError) and (odd := [word for word in sys.argv if not _is_text(word)]):
+        _say(f"{odd[0]!a} holds bytes that are no UTF-8 text; write it anew")
+        sys.exit(2)
     if isinstance(error, ModelyardError):
         _say(str(error))
         sys.exit(error.exit_code)
@@ -81,12 +88,17 @@ def _end_failed(error: Exception) -> NoReturn:
     sys.exit(1)
 
 
+def _is_text(word: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
 def _find_away(error: BaseException | None) -> str | None:
     """The service whose loss is at the bottom of an error, or None."""
     import psycopg
 
     while error is not None:
-        if isinstance(error, psycopg.OperationalError):
+        # of these errors some are answers, e.g. that somebody else came first
+        if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P")):
             return "PostgreSQL"
         if type(error).__name__ in ("MaxRetryError", "NewConnectionError") or "Connection refused" in str(error):
             return "MLflow"

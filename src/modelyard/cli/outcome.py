@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from modelyard.cli.output import show_metric
 from modelyard.data.drift import ColumnDrift
 from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.results import (
@@ -23,7 +24,6 @@ from modelyard.settings import name_program
 from modelyard.workloads.contract import SPLITS, WorkloadSpec
 
 ANSWER_IS_NO = 3  # exit code: all is done that was asked for, and the answer is no
-STAGES_QUERY = "select * from exp.stages"
 SHOWN_COLUMNS = 40  # of a drift report, the worst first; the run has all of them
 
 
@@ -37,9 +37,9 @@ def is_no(outcome: Mapping[str, Any]) -> bool:
 
 
 class OutcomePrinter:
-    """Call it with a result, and it is printed."""
+    """Call it with a result, and it is printed; ``spec`` is of the workload, None for a model of another tool."""
 
-    def __init__(self, console: Console, spec: WorkloadSpec) -> None:
+    def __init__(self, console: Console, spec: WorkloadSpec | None) -> None:
         self._console, self._spec = console, spec
 
     @singledispatchmethod
@@ -76,6 +76,7 @@ class OutcomePrinter:
 
     @__call__.register
     def _(self, training: TrainingResult) -> None:
+        assert self._spec is not None  # noqa: S101  only workloads train
         known = ", finished by an earlier attempt" if training.resumed else ""
         self._say("run", f"{training.run_id} ({training.model_type}{known})")
         self._say("", training.run_url)
@@ -83,8 +84,8 @@ class OutcomePrinter:
         baselines = [name for name in self._spec.baselines if name in training.baselines]
         rows = [
             [metric.name, metric.unit]
-            + [f"{training.metrics[f'{split}_{metric.name}']:.4f}" for split in splits]
-            + [f"{training.baselines[name][metric.name]:.4f}" for name in baselines]
+            + [show_metric(training.metrics[f"{split}_{metric.name}"]) for split in splits]
+            + [show_metric(training.baselines[name][metric.name]) for name in baselines]
             for metric in self._spec.metrics
         ]
         self._print_table(["metric", "unit"], [*splits, *(f"{name} (baseline, test)" for name in baselines)], rows)
@@ -93,22 +94,38 @@ class OutcomePrinter:
     def _(self, registration: RegistrationResult) -> None:
         self._say("model", f"{registration.model_name} version {registration.version}")
         self._say("", registration.url)
+        if registration.not_evaluated:
+            self._say("note", f"it is not evaluated: {registration.not_evaluated}", style="yellow")
 
     @__call__.register
     def _(self, evaluation: EvaluationResult) -> None:
+        if evaluation.model:
+            self._say("evaluate", f"{evaluation.model} on {_describe_rows(evaluation)}")
+            self._say("against", evaluation.production or "nothing: no version is live")
         rows = [
             [
                 limit.limit,
-                *("none" if value is None else f"{value:.4f}" for value in (limit.found, limit.bound)),
+                *map(show_metric, (limit.found, limit.bound)),
                 "held" if limit.held else "NOT HELD",
             ]
             for limit in evaluation.limits
         ]
+        if evaluation.intervals:
+            compared = [
+                [interval.metric]
+                + [show_metric(x) for x in (interval.candidate, interval.production, interval.difference)]
+                + [f"{show_metric(interval.low)} to {show_metric(interval.high)}"]
+                for interval in evaluation.intervals
+            ]
+            self._print_table(["metric"], ["candidate", "production", "difference", "95 % of it"], compared)
         self._print_table(["limit"], ["found", "bound", "verdict"], rows)
+        known = ", as it was told before" if evaluation.resumed and evaluation.model else ""
         verdict, style = ("PASSED", "bold green") if evaluation.passed else ("REFUSED", "bold red")
-        self._say("verdict", f"{verdict} on the test rows", style=style)
+        self._say("verdict", f"{verdict} on the test rows{known}", style=style)
         for reason in evaluation.reasons:
             self._say("", reason)
+        if evaluation.note:
+            self._say("note", evaluation.note, style="yellow")
         self._say("", evaluation.run_url)
         if evaluation.policy_version is not None:
             self._say("policy", f"{evaluation.policy_id} version {evaluation.policy_version}, stage {evaluation.stage}")
@@ -159,11 +176,14 @@ class OutcomePrinter:
             self._say("verdict", f"no column of {len(drift.columns):,} has drifted", style="bold green")
         self._say("", drift.run_url)
 
-    def print_next(self, *, passed: bool) -> None:
-        """The command that makes sense now."""
-        if passed:
-            self._say("next", f"{name_program()} psql --sql '{STAGES_QUERY}'      # each version with its stage")
-        else:
+    def print_next(self, evaluation: Mapping[str, Any]) -> None:
+        """The command that makes sense after a verdict, an ``EvaluationResult`` as JSON."""
+        if evaluation["passed"]:
+            if evaluation["stage"] == "candidate":
+                version = f"--version {evaluation['policy_version']}"
+                text = f"promote {evaluation['policy_id']} {version}      # puts it in production"
+                self._say("next", f"{name_program()} {text}")
+        elif self._spec is not None:
             configs = ", ".join(self._spec.configs) or "none ships with it"
             self._say(
                 "next",
@@ -180,6 +200,13 @@ class OutcomePrinter:
         for row in rows:
             table.add_row(*row)
         self._console.print(table)
+
+
+def _describe_rows(evaluation: EvaluationResult) -> str:
+    """Which rows were scored; ``rows`` is not known of an evaluation by an earlier release."""
+    rows = "the test rows" if evaluation.rows is None else f"{evaluation.rows:,} test rows"
+    unseen = " that no model has seen" if evaluation.unseen_rows else ""
+    return f"{rows} of {evaluation.dataset}{unseen}"
 
 
 def _show_measures(column: ColumnDrift) -> list[str]:

@@ -3,8 +3,9 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from json import dump, dumps
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +21,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from modelyard.pages.numbers import show_number
+
 SECONDS_BETWEEN_LINES = 2.0  # of one step's progress where the output is no terminal
+MAX_INTEGER = 2**31 - 1  # that PostgreSQL takes
 WIDTH = 110  # of tables and lines where the output is no terminal
 
 
@@ -52,6 +56,22 @@ def make_console(*, json: bool) -> Console:
     stream = sys.stderr if json else sys.stdout
     width = None if stream.isatty() else WIDTH
     return _PlainConsole(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
+
+
+def print_json(value: Any) -> None:
+    """Write what a program reads to stdout; times and ids as text."""
+    dump(value, sys.stdout, indent=2, default=str)
+    print()
+
+
+def show_config(values: Mapping[str, Any]) -> str:
+    """A configuration on one line, each value as JSON."""
+    return one_line(", ".join(f"{name}={dumps(value, ensure_ascii=False)}" for name, value in sorted(values.items())))
+
+
+def show_metric(value: float | None) -> str:
+    """A measured number with five digits that count."""
+    return "none" if value is None else show_number(value)
 
 
 class _RateColumn(ProgressColumn):

@@ -7,13 +7,15 @@ import sys
 from dataclasses import asdict, replace
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.table import Table
 
 from modelyard.cli.output import make_console
-from modelyard.errors import StackRefused
+from modelyard.errors import ModelyardError, StackRefused
 from modelyard.settings import load_settings
 from modelyard.stack.current import get_running, get_stack
+from modelyard.stack.losses import REMEDY, describe_losses, find_losses
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -39,8 +41,9 @@ def down() -> None:
 def status(json_output: JsonOption = False) -> None:
     """Say what runs, where, and how much memory it takes; exit code 1 if anything is down."""
     found = get_stack().status(load_settings())
+    lost = _list_losses()
     if json_output:
-        json.dump(asdict(found), sys.stdout, indent=2, default=str)
+        json.dump(asdict(found) | {"lost": lost}, sys.stdout, indent=2, default=str)
         print()
     else:
         console = make_console(json=False)
@@ -57,8 +60,18 @@ def status(json_output: JsonOption = False) -> None:
             )
         console.print(table)
         console.print(f"folder   {found.home}" if found.home else f"stack    {found.stack}: {found.reason}")
+        if lost:
+            console.print(f"LOST     MLflow has lost {describe_losses(lost)}; {REMEDY}", style="bold red")
     if not all(service.running for service in found.services):
         raise typer.Exit(1)
+
+
+def _list_losses() -> list[str]:
+    running = get_stack().find_running(load_settings())
+    try:
+        return (find_losses(running) or []) if running else []
+    except (ModelyardError, psycopg.Error):
+        return []  # what does not answer is in the table
 
 
 def env() -> None:

@@ -2,11 +2,12 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
 import typer
+from psycopg.errors import InsufficientPrivilege
 from rich.console import Console
 
 from modelyard.cli.following import JobFollower
@@ -24,6 +25,8 @@ from modelyard.stack.current import get_stack
 from modelyard.store import jobs
 from modelyard.store.connections import connect
 from modelyard.store.datasets import Dataset
+from modelyard.store.promotions import submit_evaluation
+from modelyard.store.rights import needed_right
 from modelyard.workers.config import Role
 from modelyard.workloads.contract import WorkloadSpec
 
@@ -49,7 +52,9 @@ class Submission:
 
     job_id: UUID
 
-    def __init__(self, console: Console, settings: Settings, addresses: Addresses, *, spec: WorkloadSpec) -> None:
+    def __init__(
+        self, console: Console, settings: Settings, addresses: Addresses, *, spec: WorkloadSpec | None
+    ) -> None:
         self._console, self._settings, self._addresses = console, settings, addresses
         self._kind: jobs.JobKind = "process"
         self._raw: RawData | None = None
@@ -109,8 +114,13 @@ class Submission:
         if inline:
             self._check_roles()
         self._kind, self._inline, asked = kind, inline, uuid4()
-        with connect(self.dsn) as connection:
-            self.job_id = jobs.submit_job(connection, kind=kind, arguments=arguments, job_id=asked, inline=inline)
+        with connect(self.dsn) as connection, needed_right(connection, group="trainer", to=kind):
+            try:
+                self.job_id = jobs.submit_job(connection, kind=kind, arguments=arguments, job_id=asked, inline=inline)
+            except InsufficientPrivilege:  # who may promote may ask for evaluations, and for nothing else
+                if kind != "evaluate" or inline:
+                    raise
+                self.job_id = submit_evaluation(connection, arguments=arguments, job_id=asked)
         if self.job_id != asked:
             self._console.print(f"job      {self.job_id} is the same request and has not ended; going on with it")
 
@@ -124,8 +134,8 @@ class Submission:
                 "leave it out, and the stack's workers do it"
             ) from None
 
-    def finish(self, *, no_wait: bool, json_output: bool) -> None:
-        """Tell the job's number, or follow or do the job to its end; print what came of it.
+    def finish(self, *, no_wait: bool, json_output: bool, show: Callable[[dict[str, Any]], None] | None = None) -> None:
+        """Tell the job's number, or follow or do the job to its end; print what came of it, with ``show`` too.
 
         Raises:
             JobFailed: it failed or was cancelled.
@@ -145,6 +155,8 @@ class Submission:
         if json_output:
             json.dump(outcome, sys.stdout, indent=2)
             print()
+        if show is not None:
+            show(outcome)
         if is_no(outcome):
             raise typer.Exit(ANSWER_IS_NO)
 
@@ -188,4 +200,4 @@ class Submission:
         if self._raw is not None and self._raw.source == "sample":
             self._console.print(f"data     {self._raw.why}", style="bold yellow")
         if "evaluation" in outcome:
-            self._printer.print_next(passed=outcome["evaluation"]["passed"])
+            self._printer.print_next(outcome["evaluation"])

@@ -149,6 +149,8 @@ def fail_runs(session: Session, job: Job, *, attempt: int, reason: str, output: 
         output: what the job printed, of which the end is kept; None if there is none.
         trace: the traceback, where the error had one.
     """
+    if job.kind not in _RUN_TYPES:  # it makes no run
+        return
     known = runs.list_job_runs(session.mlflow, job_id=str(job.job_id), experiment_names=list_experiments(job))
     # a later attempt may be at work by now
     found = [run for run in known if int(run.data.tags[runs.ATTEMPT_TAG]) <= attempt]

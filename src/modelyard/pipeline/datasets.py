@@ -50,7 +50,7 @@ def describe_dataset(dataset: store.Dataset) -> LoggedDataset:
 def load_recorded(session: Session, dataset: store.Dataset) -> DatasetTables:
     """A recorded dataset's content in memory, each file and the digest verified; raises what ``open_recorded`` does."""
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        tables = _download(session, dataset, Path(folder)).read()
+        tables = download_recorded(session, dataset, Path(folder)).read()
     found = tables.digest()
     if found != dataset.digest:
         raise ContentMismatch(_name(dataset), expected=dataset.digest, found=found)
@@ -68,7 +68,7 @@ def open_recorded(
         ContentMismatch: a file or the content is not what was recorded.
         RecordLost: it was deleted, or MLflow no longer has its run.
     """
-    files = _download(session, dataset, folder, report)
+    files = download_recorded(session, dataset, folder, report)
 
     def tell(rows: int) -> None:
         if report is not None:
@@ -97,7 +97,15 @@ def check_there(session: Session, dataset: store.Dataset) -> None:
         )
 
 
-def _download(session: Session, dataset: store.Dataset, folder: Path, report: Report | None = None) -> DatasetFiles:
+def download_recorded(
+    session: Session, dataset: store.Dataset, folder: Path, report: Report | None = None
+) -> DatasetFiles:
+    """A recorded dataset's files in ``folder``, each verified; the digest is left to whoever reads all rows anyway.
+
+    Raises:
+        ContentMismatch: a file is not what was recorded.
+        RecordLost: it was deleted, or MLflow no longer has its run.
+    """
     check_there(session, dataset)
     if find_run(session.mlflow, dataset.mlflow_run_id) is None:
         raise RecordLost(

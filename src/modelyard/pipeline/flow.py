@@ -9,14 +9,19 @@ from typing import Any
 from modelyard.errors import BadInput
 from modelyard.pipeline.attempt import Attempt, prepare
 from modelyard.pipeline.dataset_request import describe_new
-from modelyard.pipeline.evaluate import build_arguments, evaluate_model, read_evaluation
+from modelyard.pipeline.evaluate import evaluate_model
+from modelyard.pipeline.evaluation_request import build_arguments, read_evaluation
+from modelyard.pipeline.examination import record_run
 from modelyard.pipeline.process import log_dataset
 from modelyard.pipeline.raw import fetch_raw
+from modelyard.pipeline.register import Registration, register_model
 from modelyard.pipeline.request import TrainingRequest, read_request
 from modelyard.pipeline.results import Notice, RegistrationResult, Result, encode_result
 from modelyard.pipeline.rows import process_rows, streams
+from modelyard.pipeline.run_request import read_run_request
+from modelyard.pipeline.scorer import explain_unscored
 from modelyard.pipeline.session import Emit, Report, Session
-from modelyard.pipeline.train import register_model, train_model
+from modelyard.pipeline.train import describe_training, train_model
 from modelyard.pipeline.training_data import (
     DataSource,
     TrainingData,
@@ -26,6 +31,7 @@ from modelyard.pipeline.training_data import (
 )
 from modelyard.store import attempts, jobs
 from modelyard.store.connections import Connection
+from modelyard.store.datasets import Dataset
 from modelyard.store.models import ModelVersion
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of a step that moves slowly,
@@ -55,6 +61,8 @@ def run_job(session: Session, attempt: Attempt, *, emit: Emit, report: Report, r
             work.finish(session.records)
         case "train":
             work.train(reserve_s=reserve_s)
+        case "register":
+            work.register(reserve_s=reserve_s)
         case "evaluate":
             work.evaluate()
             work.finish(session.records)
@@ -144,32 +152,47 @@ class _Work:
     def train(self, *, reserve_s: float) -> None:
         """Up to the registration; in its transaction the evaluation is queued, and the job has succeeded."""
         request, data = self._provide()
-        session, attempt, dataset = self._session, self._attempt, data.dataset
-        training = train_model(session, request, data, attempt=attempt, report=self._progress)
+        dataset = data.dataset
+        training = train_model(self._session, request, data, attempt=self._attempt, report=self._progress)
         self._tell(training)
+        self._progress("training", 0.97, "registering the model")
+        self._register(
+            describe_training(request, dataset), dataset=dataset, run_id=training.run_id, reserve_s=reserve_s
+        )
+
+    def register(self, *, reserve_s: float) -> None:
+        """A run that other tools, or a job that died, have left: checked, its files on record, then as above."""
+        request = read_run_request(self._session, self._attempt.job.arguments)
+        registration, dataset = record_run(self._session, request, attempt=self._attempt, report=self._progress)
+        self._register(registration, dataset=dataset, run_id=request.run_id, reserve_s=reserve_s)
+
+    def _register(self, registration: Registration, *, dataset: Dataset, run_id: str, reserve_s: float) -> None:
+        session, attempt = self._session, self._attempt
         told: list[Result] = []
 
         def conclude(connection: Connection, version: ModelVersion) -> None:
             name, number = version.mlflow_model_name, version.mlflow_model_version
-            evaluation_id = jobs.submit_job(
-                connection,
-                kind="evaluate",
-                arguments=build_arguments(version, dataset, mlflow_experiment=request.mlflow_experiment),
-                parent_job_id=attempt.job_id,
-                delay_s=reserve_s,
-            )
+            evaluation_id, why = None, explain_unscored(version, dataset)
+            if why is None:
+                evaluation_id = jobs.submit_job(
+                    connection,
+                    kind="evaluate",
+                    arguments=build_arguments(version, dataset, mlflow_experiment=registration.mlflow_experiment),
+                    parent_job_id=attempt.job_id,
+                    delay_s=reserve_s,
+                )
             result = RegistrationResult(
                 model_name=name,
                 version=number,
                 url=session.pages.model_version(name, number),
-                evaluation_job_id=str(evaluation_id),
+                evaluation_job_id=str(evaluation_id) if evaluation_id else None,
+                not_evaluated=why,
             )
             self._record(connection, result)
             self.finish(connection)
             told.append(result)
 
-        self._progress("training", 0.97, "registering the model")
-        register_model(session, request, dataset=dataset, run_id=training.run_id, attempt=attempt, conclude=conclude)
+        register_model(session, registration, dataset=dataset, run_id=run_id, attempt=attempt, conclude=conclude)
         self._emit(told[0])
 
     def evaluate(self) -> None:

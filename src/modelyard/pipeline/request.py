@@ -66,17 +66,20 @@ class TrainingRequest:
 def describe_origin(workload: Workload, code: CodeVersion, *, user: str, command: str = "train") -> dict[str, str]:
     """Tags that say whose a run is, which command asked for it, and which code made it."""
     spec = workload.spec
+    owner = {"workload": spec.name, "task": str(spec.task), "policy_id": spec.policy_id}
+    return owner | describe_code(code, user=user, command=f"{command} {spec.name}")
+
+
+def describe_code(code: CodeVersion, *, user: str, command: str) -> dict[str, str]:
+    """Tags that say whose a run is, which command asked for it, and which code made it."""
     return {
-        "workload": spec.name,
-        "task": str(spec.task),
-        "policy_id": spec.policy_id,
         "code_release": code.release,
         "code_python": code.python,
         "code_dirty": str(code.dirty).lower(),
         "workload_sha256": code.workload_sha256,
         "mlflow.user": user,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": f"modelyard {command} {spec.name}",
+        "mlflow.source.name": f"modelyard {command}",
         **({"mlflow.source.git.commit": code.commit} if code.commit else {}),
     }
 

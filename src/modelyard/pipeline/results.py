@@ -1,11 +1,12 @@
 """What a job achieves, as JSON values: told by whoever does it, read by whoever follows it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from modelyard.data.drift import ColumnDrift
+from modelyard.data.scoring import Interval
 from modelyard.pipeline.gate import LimitOutcome
 
 
@@ -58,17 +59,28 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationResult:
-    """A registered model version, and the job that evaluates it."""
+    """A registered model version, and the job that evaluates it; else why nothing can score it."""
 
     model_name: str
     version: str
     url: str
-    evaluation_job_id: str
+    evaluation_job_id: str | None
+    not_evaluated: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResult:
-    """A verdict on a model version, and the policy version that it made (None if it was refused)."""
+    """A verdict on a model version, and the policy version that it made (None if it was refused).
+
+    Attributes:
+        model: e.g. ``houses_model/4``; ``dataset`` e.g. ``houses@1.0.0``; ``production`` e.g.
+            ``houses_policy@3 (houses_model/2)``, None where nothing was live.
+        rows: that were scored.
+        unseen_rows: whether rows that a model was trained on were left out.
+        baselines: metrics of naive answers, and of ``production``.
+        intervals: per metric what it was compared with.
+        note: what MLflow could not be told.
+    """
 
     evaluation_id: str
     run_url: str
@@ -80,6 +92,15 @@ class EvaluationResult:
     policy_version: int | None
     stage: str
     resumed: bool
+    run_id: str = ""  # what follows is not in results of releases before 0.2
+    model: str = ""
+    dataset: str = ""
+    rows: int | None = None
+    unseen_rows: bool = False
+    production: str | None = None
+    baselines: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    intervals: tuple[Interval, ...] = ()
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

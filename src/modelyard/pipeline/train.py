@@ -1,60 +1,86 @@
-"""Dataset → training run → model version: the contract is checked before anything is registered."""
+"""Dataset → training run, with everything that its contract asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from modelyard.errors import AttemptLost, RecordLost
 from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.datasets import use_dataset
-from modelyard.pipeline.environment import load_environment, log_environment
-from modelyard.pipeline.interrupts import deferred_interrupts
+from modelyard.pipeline.environment import log_environment
+from modelyard.pipeline.register import Registration
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import TrainingResult
 from modelyard.pipeline.session import Report, Session
 from modelyard.pipeline.training_data import TrainingData
-from modelyard.store import attempts, datasets, models
-from modelyard.store.connections import Connection
-from modelyard.tracking.contract import CheckedRun, Contract, check_contract
+from modelyard.store import datasets, models
+from modelyard.tracking.contract import MODEL_ARTIFACT, Contract
 from modelyard.tracking.models import log_model
-from modelyard.tracking.registry import register
 from modelyard.tracking.runs import ActiveRun, list_job_runs
 from modelyard.tracking.server import get_or_create_experiment
-from modelyard.workloads.contract import SPLITS
-
-MODEL_ARTIFACT = "model"
+from modelyard.workloads.contract import SPLITS, Parameters, Workload, WorkloadSpec
 
 
-def build_contract(request: TrainingRequest, *, dataset_digest: str) -> Contract:
-    """What a training run of this request must have logged, and on which dataset."""
-    spec = request.workload.spec
+def describe_training(request: TrainingRequest, dataset: datasets.Dataset) -> Registration:
+    """What the training run of a request is registered as."""
+    return describe_workload(
+        request.workload,
+        model_type=request.model_type,
+        parameters=request.parameters,
+        code_version=asdict(request.code),
+        dataset=dataset,
+        mlflow_experiment=request.mlflow_experiment,
+    )
+
+
+def describe_workload(
+    workload: Workload,
+    *,
+    model_type: str,
+    parameters: Parameters,
+    code_version: Mapping[str, Any],
+    dataset: datasets.Dataset,
+    mlflow_experiment: str,
+) -> Registration:
+    """What a training run of a workload is registered as, and what it must have logged."""
+    spec = workload.spec
+    return Registration(
+        model_name=spec.model_name,
+        rules=spec.name,
+        task=str(spec.task),
+        policy_id=spec.policy_id,
+        model_type=model_type,
+        parameters=parameters.model_dump(mode="json"),
+        code_version=code_version,
+        contract=build_contract(spec, type(parameters), dataset_digest=dataset.digest),
+        mlflow_experiment=mlflow_experiment,
+    )
+
+
+def build_contract(spec: WorkloadSpec, parameters: type[Parameters], *, dataset_digest: str | None) -> Contract:
+    """The table of a workload's rules, and what its parameters, metrics and baselines ask for.
+
+    ``dataset_digest`` is that of the dataset, None for any.
+    """
+    table = spec.rules.contract
+    params = ("used_mlflow_dataset", "dataset_name", "dataset_version", "dataset_digest", "data_source")
+    scored = ("train", "test", *(f"baseline_{name}" for name in spec.baselines))
+    metrics = tuple(f"{of}_{metric.name}" for of in scored for metric in spec.metrics)
+    tags: dict[str, str | None] = {
+        **table.tags,
+        "run_type": "training",
+        "stage": "training",
+        "workload": spec.name,
+        "task": str(spec.task),
+        "policy_id": spec.policy_id,
+        "dataset_version": None,
+        "dataset_digest": dataset_digest,
+        "dataset_run_id": None,
+    }
     return Contract(
-        params=(
-            "model_type",
-            "model_class",
-            "used_mlflow_dataset",
-            "dataset_name",
-            "dataset_version",
-            "dataset_digest",
-            "data_source",
-            *type(request.parameters).model_fields,
-        ),
-        metrics=tuple(
-            f"{of}_{metric.name}"
-            for of in ("train", "test", *(f"baseline_{name}" for name in spec.baselines))
-            for metric in spec.metrics
-        ),
-        tags=(
-            ("run_type", "training"),
-            ("stage", "training"),
-            ("workload", spec.name),
-            ("task", str(spec.task)),
-            ("policy_id", spec.policy_id),
-            ("dataset_version", None),
-            ("dataset_digest", dataset_digest),
-            ("dataset_run_id", None),
-        ),
-        artifacts=spec.artifacts,
+        params=tuple(dict.fromkeys(("model_type", "model_class", *params, *parameters.model_fields, *table.params))),
+        metrics=tuple(dict.fromkeys((*metrics, *table.metrics))),
+        tags=tuple(tags.items()),
+        artifacts=tuple(dict.fromkeys((*spec.artifacts, *table.artifacts))),
         dataset_digest=dataset_digest,
     )
 
@@ -177,103 +203,3 @@ def _class_name(model: object) -> str:
     steps = getattr(model, "steps", None)
     last = steps[-1][1] if steps else model
     return f"{type(last).__module__.partition('._')[0]}.{type(last).__name__}"
-
-
-def register_model(
-    session: Session,
-    request: TrainingRequest,
-    *,
-    dataset: datasets.Dataset,
-    run_id: str,
-    attempt: Attempt,
-    conclude: Callable[[Connection, models.ModelVersion], None],
-) -> models.ModelVersion:
-    """Register a training run's model once: looked for by run id first, in MLflow and in the store.
-
-    Args:
-        session: open connections.
-        request: what was trained.
-        dataset: on what.
-        run_id: the finished training run.
-        attempt: whose work it is.
-        conclude: writes on this connection what follows, in the transaction that records the model version.
-
-    Raises:
-        ContractNotMet: with everything that is missing; nothing was registered.
-        AttemptLost: the job was taken over or cancelled; nothing was registered.
-    """
-    connection = session.records
-    with models.lock_registration(connection, mlflow_run_id=run_id):
-        checked = check_contract(
-            session.mlflow, run_id, contract=build_contract(request, dataset_digest=dataset.digest)
-        )
-        attempts.check_attempt(connection, job_id=attempt.job_id, attempt=attempt.number)
-        environment = load_environment(session.mlflow, run_id)
-        with deferred_interrupts():
-            version = _register(session, request, checked, dataset=dataset)
-            try:
-                writer = session.records
-                with attempt.fenced(writer):
-                    recorded = _record(writer, request, checked, version, dataset, attempt, environment)
-                    conclude(writer, recorded)
-            except (AttemptLost, RecordLost):
-                _take_back(session, request, version=version, run_id=run_id)
-                raise
-    return recorded
-
-
-def _register(session: Session, request: TrainingRequest, checked: CheckedRun, *, dataset: datasets.Dataset) -> str:
-    """A version of the run's model in MLflow: the one that is there, else a new one. Returns its number."""
-    spec = request.workload.spec
-    tags = {"stage": "none", "workload": spec.name, "policy_id": spec.policy_id, "dataset_digest": dataset.digest}
-    while True:
-        version = register(
-            session.mlflow, model_name=spec.model_name, run_id=checked.run_id, model_id=checked.model_id, tags=tags
-        )
-        known = models.find_model_version(
-            session.records, mlflow_model_name=spec.model_name, mlflow_model_version=version
-        )
-        if known is None or known.mlflow_run_id == checked.run_id:
-            return version
-        # MLflow counts from 1 again after a registered model was deleted; a number on record is never used twice
-        session.mlflow.delete_model_version(spec.model_name, version)
-
-
-def _record(
-    connection: Connection,
-    request: TrainingRequest,
-    checked: CheckedRun,
-    version: str,
-    dataset: datasets.Dataset,
-    attempt: Attempt,
-    environment: Mapping[str, Any] | None,
-) -> models.ModelVersion:
-    spec = request.workload.spec
-    return models.record_model_version(
-        connection,
-        mlflow_model_name=spec.model_name,
-        mlflow_model_version=version,
-        mlflow_run_id=checked.run_id,
-        mlflow_model_id=checked.model_id,
-        workload=spec.name,
-        task=str(spec.task),
-        model_type=request.model_type,
-        dataset_id=dataset.dataset_id,
-        job_id=attempt.job_id,
-        parameters=request.parameters.model_dump(mode="json"),
-        code_version=asdict(request.code),
-        metrics=checked.metrics,
-        environment=environment,
-    )
-
-
-def _take_back(session: Session, request: TrainingRequest, *, version: str, run_id: str) -> None:
-    """Delete a version from MLflow that an attempt without the right to do so has registered.
-
-    Under the lock of the registration: whoever took the job over may have found that version, and recorded it.
-    """
-    name = request.workload.spec.model_name
-    connection = session.records
-    with models.lock_registration(connection, mlflow_run_id=run_id):
-        if models.find_model_version(connection, mlflow_model_name=name, mlflow_model_version=version) is None:
-            session.mlflow.delete_model_version(name, version)

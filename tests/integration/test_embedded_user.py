@@ -103,5 +103,5 @@ def test_a_folder_that_a_normal_user_cannot_write_is_refused_in_one_line(folder:
             check=False,
         )
         last = done.stderr.splitlines()[-1]
-        assert last.startswith("modelyard.errors.HomeRefused") and "Permission denied" in last
+        assert last.startswith("modelyard.errors.surroundings.HomeRefused") and "Permission denied" in last
         assert "MODELYARD_HOME" in last

@@ -77,9 +77,8 @@ def _show_change(console: Console, addresses: Addresses, change: "Change") -> No
         console.print(f"by       {again}{row.actor} at {row.occurred_at:%Y-%m-%d %H:%M:%S} UTC")
     if row.reason:
         console.print(f"reason   {one_line(row.reason)}")
-    page = f"{addresses.ui_url}/#/runs/{change.evaluation.mlflow_run_id}?workflowType=machine_learning"
     console.print(f"verdict  evaluation {change.evaluation.evaluation_id}: passed")
-    console.print(f"         {page}")
+    console.print(f"         {addresses.run_page(change.evaluation.mlflow_run_id)}")
     if change.metrics:
         _show_metrics(console, change)
 

@@ -2,8 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,16 +13,14 @@ from modelyard import api
 from modelyard.cli.datasets_delete import delete
 from modelyard.cli.datasets_export import export
 from modelyard.cli.output import MAX_INTEGER, StepProgress, make_console, one_line, print_json
+from modelyard.cli.records import open_records
 from modelyard.cli.stack import JsonOption
 from modelyard.data.difference import Change, Difference, compare_datasets
 from modelyard.errors import BadInput
 from modelyard.settings import name_program
-from modelyard.stack.addresses import Addresses
-from modelyard.stack.current import get_running
 from modelyard.store import datasets as store
 from modelyard.store import usage
 from modelyard.store.catalogue import resolve_dataset
-from modelyard.store.connections import Connection, connect
 
 app = typer.Typer(
     no_args_is_help=True, help="List, show, compare, verify, export and delete logged datasets.", rich_markup_mode=None
@@ -47,7 +44,7 @@ def list_(
     json_output: JsonOption = False,
 ) -> None:
     """List logged datasets, the newest first."""
-    with _connected() as (_, connection):
+    with open_records() as (_, connection):
         found = usage.list_summaries(connection, workload=workload, name=name, limit=limit + 1)
     shown = found[:limit]
     if json_output:
@@ -71,7 +68,7 @@ def list_(
 @app.command()
 def show(dataset: DatasetArgument, json_output: JsonOption = False) -> None:
     """Show all that is on record of a dataset, a deleted one too."""
-    with _connected() as (addresses, connection):
+    with open_records() as (addresses, connection):
         found = usage.resolve_even_removed(connection, dataset)
         files = store.list_dataset_files(connection, dataset_id=found.dataset_id)
         uses = usage.list_uses(connection, dataset_id=found.dataset_id)
@@ -110,7 +107,7 @@ def diff(
     json_output: JsonOption = False,
 ) -> None:
     """Say how a second dataset differs from a first: columns, rows, statistics, how it was made."""
-    with _connected() as (_, connection):
+    with open_records() as (_, connection):
         one, other = (usage.resolve_even_removed(connection, text) for text in (first, second))
     found = compare_datasets(one, other)
     if json_output:
@@ -169,13 +166,6 @@ def verify(
 
 app.command("export")(export)
 app.command("delete")(delete)
-
-
-@contextmanager
-def _connected() -> Iterator[tuple[Addresses, Connection]]:
-    addresses = get_running()
-    with connect(addresses.dsn(addresses.person)) as connection:
-        yield addresses, connection
 
 
 def _print_facts(console: Console, dataset: store.Dataset, parent: store.Dataset | None, page: str) -> None:

@@ -1,13 +1,12 @@
 """``modelyard datasets delete``: a dataset's content goes, its record stays."""
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
 from modelyard import api
-from modelyard.cli.output import make_console
+from modelyard.cli.output import make_console, print_json
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput
 
@@ -38,8 +37,7 @@ def delete(
     if json_output:
         told = ("dataset_id", "name", "version", "digest", "removed_at", "removed_by", "removal_reason")
         values = {field: getattr(removed, field) for field in told}
-        json.dump(values | {"deleted_before": found.removed_at is not None}, sys.stdout, indent=2, default=str)
-        print()
+        print_json(values | {"deleted_before": found.removed_at is not None})
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -1,10 +1,7 @@
 """``modelyard datasets export``: a dataset as a file, or its lineage for a data catalogue."""
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -14,7 +11,8 @@ from rich.console import Console
 
 from modelyard import api
 from modelyard.cli.output import make_console
-from modelyard.data.export import BINARY_FORMATS, FORMATS, whole_file
+from modelyard.cli.sink import open_sink
+from modelyard.data.export import BINARY_FORMATS, FORMATS
 from modelyard.errors import BadInput, UnknownName
 from modelyard.store.catalogue import resolve_dataset
 
@@ -58,27 +56,13 @@ def export(
     if output is None and format_name in BINARY_FORMATS and sys.stdout.isatty():
         raise BadInput(f"{format_name} is nothing for a terminal; give --output FILE, or send it into a file or pipe")
     console = make_console(json=True)
-    with _open_sink(output, replace=force) as sink:
+    with open_sink(output, replace=force, option="--output", replacing="--force") as sink:
         written = _write(dataset, sink, format_name=format_name, full_names=full_names, namespace=namespace)
     if json_output:
         stream = sys.stderr if output is None else sys.stdout
         stream.write(f"{json.dumps(written, indent=2)}\n")
     else:
         _tell(console, written, output)
-
-
-@contextmanager
-def _open_sink(output: Path | None, *, replace: bool) -> Iterator[BinaryIO]:
-    if output is not None:
-        with whole_file(output, replace=replace) as file:
-            yield file
-        return
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
 
 
 def _write(

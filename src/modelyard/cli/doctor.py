@@ -1,14 +1,12 @@
 """``modelyard doctor``: is everything here that the stack needs?"""
 
-import json
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from modelyard.cli.output import make_console
+from modelyard.cli.output import make_console, print_json
 from modelyard.settings import load_container_settings, load_settings
 
 
@@ -21,8 +19,7 @@ def doctor(json_output: Annotated[bool, typer.Option("--json", help="Print the c
 
     checks = run_checks(load_settings())
     if json_output:
-        json.dump([asdict(check) for check in checks], sys.stdout, indent=2)
-        print()
+        print_json([asdict(check) for check in checks])
     else:
         table = Table("check", "state", "what was found", "what to do")
         for check in checks:

@@ -1,8 +1,6 @@
 """``modelyard gc``: what nothing refers to is shown, and deleted when that is asked for."""
 
-import json
 import re
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modelyard import api
-from modelyard.cli.output import make_console
+from modelyard.cli.output import make_console, print_json
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import InvalidParameter
 from modelyard.settings import load_settings, name_program
@@ -61,8 +59,7 @@ def gc(
         again = f"{name_program()} gc --older-than {older_than} --keep {keep} --yes"
         console.print(f"next     nothing was deleted; {again} deletes what is in such a plan then")
     if json_output:
-        json.dump(_encode(plan, collected, restorable), sys.stdout, indent=2, default=str)
-        print()
+        print_json(_encode(plan, collected, restorable))
 
 
 def _read_age(text: str) -> timedelta:

@@ -1,7 +1,6 @@
 """``modelyard history | served | policies | stages``: what was live when, who changed it and why, and what is now."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from modelyard.cli.outcome import ANSWER_IS_NO
-from modelyard.cli.output import MAX_INTEGER, make_console, one_line, print_json, show_config
+from modelyard.cli.output import MAX_INTEGER, make_console, one_line, print_json, show_config, tell_of_older
+from modelyard.cli.records import open_records
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput, UnknownName
 from modelyard.settings import name_program
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.current import get_addresses
 from modelyard.store import history as store
-from modelyard.store.connections import Connection, connect
 
 _EXACT = "%Y-%m-%d %H:%M:%S.%f"  # as served --at takes it: to the second would be before the change itself
 _DIGITS = 12  # of a digest
@@ -31,7 +30,7 @@ def history(policy: PolicyArgument, limit: Limit = 20, json_output: JsonOption =
     """Show every change of what is live: who, when, why, on what evaluation, and what was there before."""
     from modelyard.pipeline.promotion import get_policy
 
-    with _connected() as (addresses, connection):
+    with open_records(get_addresses) as (addresses, connection):
         get_policy(connection, policy)
         found = store.list_changes(connection, policy_id=policy, nb_changes=limit + 1)
     changes, console = found[:limit], make_console(json=json_output)
@@ -43,7 +42,7 @@ def history(policy: PolicyArgument, limit: Limit = 20, json_output: JsonOption =
         for change in changes:
             _show_change(console, addresses, change)
     if len(found) > limit:
-        _tell_of_older(console, f"history {policy}", limit)
+        tell_of_older(console, f"history {policy}", limit)
 
 
 def served(
@@ -59,7 +58,7 @@ def served(
     from modelyard.pipeline.promotion import get_policy
 
     moment = None if at is None else _read_time(at)
-    with _connected() as (_, connection):
+    with open_records(get_addresses) as (_, connection):
         get_policy(connection, policy)
         if moment is None:
             found = store.list_served(connection, policy_id=policy, nb_rows=limit + 1)
@@ -86,7 +85,7 @@ def served(
             ],
         )
     if len(found) > limit:
-        _tell_of_older(console, f"served {policy}", limit)
+        tell_of_older(console, f"served {policy}", limit)
     if not found:
         when = "ever live" if moment is None else f"live at {moment:%Y-%m-%d %H:%M:%S} UTC"
         console.print(f"policy   {policy}: nothing was {when}")
@@ -95,7 +94,7 @@ def served(
 
 def policies(json_output: JsonOption = False) -> None:
     """List every policy: what is live since when, put there by whom, and the newest version."""
-    with _connected() as (_, connection):
+    with open_records(get_addresses) as (_, connection):
         found = store.list_overviews(connection)
     if json_output:
         print_json([asdict(one) for one in found])
@@ -120,7 +119,7 @@ def stages(
     json_output: JsonOption = False,
 ) -> None:
     """List model versions and their stages: none, candidate, production or archived."""
-    with _connected() as (_, connection):
+    with open_records(get_addresses) as (_, connection):
         found = store.list_stages(connection, mlflow_model_name=model, nb_versions=limit + 1)
         if model is not None and not found:
             known = {row.mlflow_model_name for row in store.list_stages(connection)}
@@ -141,18 +140,7 @@ def stages(
     else:
         _print_table(console, ("model version", "stage", "since (UTC)", "by", "reason"), rows)
     if len(found) > limit:
-        _tell_of_older(console, f"stages {model}" if model else "stages", limit)
-
-
-@contextmanager
-def _connected() -> Iterator[tuple[Addresses, Connection]]:
-    addresses = get_addresses()
-    with connect(addresses.dsn(addresses.person)) as connection:
-        yield addresses, connection
-
-
-def _tell_of_older(console: Console, command: str, limit: int) -> None:
-    console.print(f"and older ones: {name_program()} {command} --limit {min(10 * limit, MAX_INTEGER)}")
+        tell_of_older(console, f"stages {model}" if model else "stages", limit)
 
 
 def _read_time(text: str) -> datetime:
@@ -192,9 +180,7 @@ def _show_change(console: Console, addresses: Addresses, change: store.Change) -
 
 def _page(addresses: Addresses, change: store.Change) -> str | None:
     """The evaluation's page."""
-    if change.evaluation_run_id is None:
-        return None
-    return f"{addresses.ui_url}/#/runs/{change.evaluation_run_id}?workflowType=machine_learning"
+    return None if change.evaluation_run_id is None else addresses.run_page(change.evaluation_run_id)
 
 
 def _print_table(console: Console, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

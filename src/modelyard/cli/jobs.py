@@ -1,7 +1,6 @@
 """``modelyard jobs``: what is queued, runs and has ended."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,14 +13,13 @@ from rich.table import Table
 from modelyard.cli.following import JobFollower
 from modelyard.cli.outcome import ANSWER_IS_NO, is_no
 from modelyard.cli.output import MAX_INTEGER, make_console, print_json
+from modelyard.cli.records import open_records
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput, UnknownName
 from modelyard.settings import name_program
-from modelyard.stack.addresses import Addresses
-from modelyard.stack.current import get_running
 from modelyard.store import attempts as store_attempts
 from modelyard.store import jobs as store
-from modelyard.store.connections import Connection, connect
+from modelyard.store.connections import Connection
 from modelyard.store.rights import needed_right
 
 app = typer.Typer(no_args_is_help=True, help="List, show, follow, cancel and retry jobs.", rich_markup_mode=None)
@@ -39,7 +37,7 @@ def list_(
     json_output: JsonOption = False,
 ) -> None:
     """List the newest jobs."""
-    with _connected() as (_, connection):
+    with open_records() as (_, connection):
         found = store.list_jobs(connection, states=_read_states(states), nb_jobs=limit)
     if json_output:
         print_json([_summary(job) for job in found])
@@ -65,7 +63,7 @@ def list_(
 @app.command()
 def show(job: JobArgument, json_output: JsonOption = False) -> None:
     """Show a job: what was asked for, every attempt, and what it led to."""
-    with _connected() as (_, connection):
+    with open_records() as (_, connection):
         found = _find(connection, job)
         tried = store_attempts.list_attempts(connection, job_id=found.job_id)
         child = store.find_child(connection, job_id=found.job_id)
@@ -107,7 +105,7 @@ def show(job: JobArgument, json_output: JsonOption = False) -> None:
 @app.command()
 def follow(job: JobArgument, json_output: JsonOption = False) -> None:
     """Follow a job to its end; the exit code is that of the command that asked for it."""
-    with _connected() as (addresses, connection):
+    with open_records() as (addresses, connection):
         found = _find(connection, job)
     console = make_console(json=json_output)
     outcome = JobFollower(console, addresses.dsn(addresses.person)).follow(found.job_id)
@@ -120,7 +118,7 @@ def follow(job: JobArgument, json_output: JsonOption = False) -> None:
 @app.command()
 def cancel(job: JobArgument, json_output: JsonOption = False) -> None:
     """Cancel a job: at once if it waits; if it runs, its worker stops it."""
-    with _connected() as (_, connection):
+    with open_records() as (_, connection):
         found = _find(connection, job)
         with needed_right(connection, group="trainer", to="cancel jobs"):
             state = store.cancel_job(connection, job_id=found.job_id)
@@ -135,7 +133,7 @@ def cancel(job: JobArgument, json_output: JsonOption = False) -> None:
 @app.command()
 def retry(job: JobArgument, json_output: JsonOption = False) -> None:
     """Queue a job that failed or was cancelled once more."""
-    with _connected() as (_, connection):
+    with open_records() as (_, connection):
         found = _find(connection, job)
         with needed_right(connection, group="trainer", to="retry jobs"):
             store.retry_job(connection, job_id=found.job_id)
@@ -143,13 +141,6 @@ def retry(job: JobArgument, json_output: JsonOption = False) -> None:
         print_json({"job_id": str(found.job_id), "state": "queued"})
     else:
         print(f"job {found.job_id} is queued; follow it: {name_program()} jobs follow {str(found.job_id)[:8]}")
-
-
-@contextmanager
-def _connected() -> Iterator[tuple[Addresses, Connection]]:
-    addresses = get_running()
-    with connect(addresses.dsn(addresses.person)) as connection:
-        yield addresses, connection
 
 
 def _find(connection: Connection, text: str) -> store.Job:

@@ -1,13 +1,12 @@
 """``modelyard lineage``: what a model, a dataset or a raw file was made from, and what came of it."""
 
-import json
 import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from modelyard.cli.output import make_console
+from modelyard.cli.output import make_console, print_json
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import BadInput
 from modelyard.pages.lineage import draw_flowchart, draw_tree
@@ -42,8 +41,7 @@ def lineage(
             ],
             "edges": [asdict(edge) for edge in found.edges],
         }
-        json.dump(answer, sys.stdout, indent=2, default=str)
-        print()
+        print_json(answer)
     elif mermaid:
         sys.stdout.write(draw_flowchart(found.nodes, found.edges))
     else:

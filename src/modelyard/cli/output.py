@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from modelyard.pages.numbers import show_number
+from modelyard.settings import name_program
 
 SECONDS_BETWEEN_LINES = 2.0  # of one step's progress where the output is no terminal
 MAX_INTEGER = 2**31 - 1  # that PostgreSQL takes
@@ -72,6 +73,11 @@ def show_config(values: Mapping[str, Any]) -> str:
 def show_metric(value: float | None) -> str:
     """A measured number with five digits that count."""
     return "none" if value is None else show_number(value)
+
+
+def tell_of_older(console: Console, command: str, limit: int) -> None:
+    """Say how to see more of what is listed, the newest first, after ``limit`` of them."""
+    console.print(f"and older ones: {name_program()} {command} --limit {min(10 * limit, MAX_INTEGER)}")
 
 
 class _RateColumn(ProgressColumn):

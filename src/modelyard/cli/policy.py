@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modelyard.cli.change import name_version, project
-from modelyard.cli.output import MAX_INTEGER, make_console, print_json, show_config
+from modelyard.cli.output import MAX_INTEGER, make_console, print_json, show_config, tell_of_older
 from modelyard.cli.promotion import PolicyName, Reason
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import InvalidParameter
@@ -72,7 +72,7 @@ def show(
     else:
         _show_policy(console, found, live, versions)
     if versions and versions[0][0].version > 1:
-        console.print(f"and older ones: {name_program()} policy show {policy} --limit {min(10 * limit, MAX_INTEGER)}")
+        tell_of_older(console, f"policy show {policy}", limit)
 
 
 @app.command()

@@ -1,22 +1,20 @@
 """``modelyard predict`` and ``modelyard download``: what a policy or a model version gives to files."""
 
 import json
-import os
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from modelyard import api
 from modelyard.cli.output import StepProgress, make_console
+from modelyard.cli.sink import open_sink
 from modelyard.cli.stack import JsonOption
-from modelyard.data.export import BINARY_FORMATS, FORMATS, whole_file
+from modelyard.data.export import BINARY_FORMATS, FORMATS
 from modelyard.errors import BadInput, UnknownName
 from modelyard.settings import load_settings
 
@@ -66,7 +64,7 @@ def predict(
     progress = StepProgress(console)
     notes: list[str] = []
     with (
-        _open_sink(output, replace=overwrite) as sink,
+        open_sink(output, replace=overwrite, option="--out", replacing="--overwrite") as sink,
         api.connect("person", application_name="modelyard predict") as s,
     ):
         loaded = load_served(s, model, cache=load_settings().models_dir(), tell=notes.append)
@@ -131,17 +129,3 @@ def _choose_format(output: Path | None, named: str | None) -> str:
     if found is None:
         raise UnknownName("format", asked, _FORMATS, hint="--out ends in one, or --format names it.")
     return found
-
-
-@contextmanager
-def _open_sink(output: Path | None, *, replace: bool) -> Iterator[BinaryIO]:
-    if output is not None:
-        with whole_file(output, replace=replace, option="--out", replacing="--overwrite") as file:
-            yield file
-        return
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None

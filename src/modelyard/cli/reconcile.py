@@ -1,7 +1,5 @@
 """``modelyard reconcile``: MLflow shows what is on record again, and what it lost is told."""
 
-import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,7 +7,7 @@ import typer
 from rich.console import Console
 
 from modelyard import api
-from modelyard.cli.output import make_console
+from modelyard.cli.output import make_console, print_json
 from modelyard.cli.stack import JsonOption
 from modelyard.errors import ModelyardError
 
@@ -39,8 +37,7 @@ def reconcile(json_output: JsonOption = False) -> None:
     if not found and not done.held:
         console.print("MLflow      shows what is on record, and has all that the records need")
     if json_output:
-        json.dump({"findings": [asdict(one) for one in done.findings], "nb_lost": len(done.lost)}, sys.stdout, indent=2)
-        print()
+        print_json({"findings": [asdict(one) for one in done.findings], "nb_lost": len(done.lost)})
     if done.lost:
         raise typer.Exit(1)
 

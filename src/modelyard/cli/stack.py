@@ -1,6 +1,5 @@
 """``modelyard up | down | status | env | psql``: the stack that everything runs on."""
 
-import json
 import os
 import shlex
 import sys
@@ -11,7 +10,7 @@ import psycopg
 import typer
 from rich.table import Table
 
-from modelyard.cli.output import make_console
+from modelyard.cli.output import make_console, print_json
 from modelyard.errors import ModelyardError, StackRefused
 from modelyard.settings import load_settings
 from modelyard.stack.current import get_running, get_stack
@@ -43,8 +42,7 @@ def status(json_output: JsonOption = False) -> None:
     found = get_stack().status(load_settings())
     lost = _list_losses()
     if json_output:
-        json.dump(asdict(found) | {"lost": lost}, sys.stdout, indent=2, default=str)
-        print()
+        print_json(asdict(found) | {"lost": lost})
     else:
         console = make_console(json=False)
         table = Table("service", "state", "pid", "address", "memory", "since")

@@ -1,7 +1,5 @@
 """A job that a command asks for: queued and followed, or done in this process."""
 
-import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +10,7 @@ from rich.console import Console
 
 from modelyard.cli.following import JobFollower
 from modelyard.cli.outcome import ANSWER_IS_NO, OutcomePrinter, is_no
-from modelyard.cli.output import StepProgress
+from modelyard.cli.output import StepProgress, print_json
 from modelyard.cli.worker import build_config
 from modelyard.errors import BadInput, JobFailed, SecretMissing, WorkHeld
 from modelyard.pipeline.raw import HashedData, RawData, store_raw
@@ -153,8 +151,7 @@ class Submission:
             outcome = self._run_inline() if self._inline else follower.follow(self.job_id)
             self._print_end(outcome)
         if json_output:
-            json.dump(outcome, sys.stdout, indent=2)
-            print()
+            print_json(outcome)
         if show is not None:
             show(outcome)
         if is_no(outcome):

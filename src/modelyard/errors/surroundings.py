@@ -29,6 +29,9 @@ class DiskTooSmall(StackRefused):
 class StackNotRunning(StackRefused):
     """The stack is asked for something and is not up."""
 
+    def __init__(self, text: str = "the stack is not running; start it with make up (modelyard up)") -> None:
+        super().__init__(text)
+
 
 class SecretMissing(StackRefused):
     """A secret is not there or damaged; the text names it, never its content."""

@@ -39,6 +39,10 @@ class Addresses:
     secrets: Path | None = None
     password_file: Path | None = None
 
+    def run_page(self, run_id: str) -> str:
+        """MLflow's page of a run, in whatever MLflow experiment it is."""
+        return f"{self.ui_url}/#/runs/{run_id}?workflowType=machine_learning"
+
     def dsn(self, role: str, *, database: str | None = None) -> str:
         """How libpq connects to our database as ``role``, e.g. ``trainer`` or ``addresses.person``.
 

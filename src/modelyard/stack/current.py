@@ -44,7 +44,7 @@ def get_running() -> Addresses:
     """
     found = get_stack().find_running(load_settings())
     if found is None:
-        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
+        raise StackNotRunning
     return found
 
 
@@ -56,5 +56,5 @@ def get_addresses() -> Addresses:
     """
     found = get_stack().find_addresses(load_settings())
     if found is None:
-        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
+        raise StackNotRunning
     return found

@@ -144,7 +144,7 @@ def get_mlflow_store(settings: Settings) -> MlflowStore:
     home = find_home(settings)
     state = _find_state(home)
     if state is None:
-        raise StackNotRunning("the stack is not running; start it with make up (modelyard up)")
+        raise StackNotRunning
     account = mlflow_server.choose_account(ensure_service_account())
     server = MlflowServer(home=home, account=account, socket=Path(state.database_host))
     dsn = describe(home, state).dsn(mlflow_server.ROLE)

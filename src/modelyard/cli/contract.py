@@ -82,8 +82,7 @@ def register(
     with api.connect("person", application_name="modelyard register") as session:
         known = find_model_version_by_run(session.records, mlflow_run_id=run_id)
         if known is not None:
-            name = f"{known.mlflow_model_name}/{known.mlflow_model_version}"
-            console.print(f"model    run {run_id} is registered as {name}, by {known.created_by}")
+            console.print(f"model    run {run_id} is registered as {known.label}, by {known.created_by}")
             check_known(session, known, model or known.mlflow_model_name)
             if task not in (None, known.workload):
                 raise BadInput(f"run {run_id} is registered by the rules of {known.workload}; leave --task {task} out")

@@ -16,7 +16,7 @@ from modelyard.errors import BadInput, JobFailed, SecretMissing, WorkHeld
 from modelyard.pipeline.raw import HashedData, RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import JobStarted
-from modelyard.pipeline.selection import Selection, find_run, select_dataset
+from modelyard.pipeline.selection import Selection, select_dataset
 from modelyard.settings import Settings, find_current_run, name_program
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.current import get_stack
@@ -65,6 +65,8 @@ class Submission:
 
     def select(self, request: TrainingRequest, **named: Any) -> Selection:
         """Choose the dataset of a training, print which and why; takes and raises what ``select_dataset`` does."""
+        from modelyard.tracking.runs import find_run
+
         current = find_current_run()
         active = find_run(self._connect_mlflow(), current) if current else None
         with connect(self.dsn) as connection:

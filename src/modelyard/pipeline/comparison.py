@@ -76,7 +76,7 @@ def _describe(session: Session, run: Run) -> dict[str, Any]:
         "name": run.info.run_name,
         "type": run.data.tags.get("run_type"),
         "workload": run.data.tags.get("workload"),
-        "model version": f"{version.mlflow_model_name}/{version.mlflow_model_version}" if version else None,
+        "model version": version.label if version else None,
         "model type": version.model_type if version else None,
         "status": run.info.status,
         "started (UTC)": f"{datetime.fromtimestamp(started / 1000, UTC):%Y-%m-%d %H:%M:%S}",

@@ -24,7 +24,7 @@ from modelyard.pipeline.rows import process_rows
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import attempts
 from modelyard.store.drift_reports import DriftReport, find_drift_report, record_drift_report
-from modelyard.tracking.runs import ActiveRun, is_finished
+from modelyard.tracking.runs import ActiveRun, find_run, is_left_open
 from modelyard.tracking.server import get_or_create_experiment
 
 _NAME_LENGTH = 200  # of a column in a metric's name; MLflow takes 250 characters in all
@@ -46,7 +46,7 @@ def measure_drift(session: Session, request: DriftRequest, *, attempt: Attempt |
     experiment_id = get_or_create_experiment(session.mlflow, request.workload.spec.mlflow_experiment)
     found = find_drift_report(session.records, job_id=attempt.job_id) if attempt else None
     recorded = found or _measure(session, request, attempt=attempt, report=report, experiment_id=experiment_id)
-    if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
+    if is_left_open(find_run(session.mlflow, recorded.mlflow_run_id)):
         session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
     return DriftResult(
         drift_report_id=str(recorded.drift_report_id),

@@ -23,7 +23,7 @@ from modelyard.pipeline.session import Report, Session
 from modelyard.pipeline.standing import Standing, find_standing
 from modelyard.pipeline.tally import Findings, score_rows
 from modelyard.store import attempts, evaluations, policies
-from modelyard.tracking.runs import ActiveRun, find_run
+from modelyard.tracking.runs import ActiveRun, find_run, is_left_open
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.rules import PRODUCTION
 
@@ -71,8 +71,8 @@ def evaluate_model(
     )
     run = find_run(session.mlflow, recorded.mlflow_run_id)
     lost = None if run else f"MLflow has lost run {recorded.mlflow_run_id} with the report; the verdict is on record"
-    if run and run.info.lifecycle_stage == "active" and run.info.status != "FINISHED":
-        session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")  # its writer died after recording the verdict
+    if is_left_open(run):
+        session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
     notes = filter(None, (lost, _project(session, name)))
     return _describe(
         session,
@@ -153,7 +153,7 @@ def _evaluate(
 ) -> evaluations.Evaluation:
     version, dataset, gate, live = request.version, request.dataset, standing.gate, standing.live
     name = f"{version.mlflow_model_name} {version.mlflow_model_version}"
-    code = describe_code(request.scorer.code, user=session.user, command=f"evaluate {name.replace(' ', '/')}")
+    code = describe_code(request.scorer.code, user=session.user, command=f"evaluate {version.label}")
     tags = code | {
         "workload": version.workload,
         "task": request.scorer.task,
@@ -215,8 +215,9 @@ def _score(
     dataset, live = request.dataset, standing.live
     report("evaluation", 0.02, "loading and verifying the model")
     candidate = load_verified(session, request.version)
-    same = live is None or live.version == request.version
-    models = [candidate] if same or live is None else [candidate, load_verified(session, live.version)]
+    models = [candidate]
+    if live is not None and live.version != request.version:
+        models.append(load_verified(session, live.version))
     report("evaluation", 0.05, "loading and verifying the dataset")
     use_dataset(session, attempt, run, dataset, run_type="evaluation", context="evaluation")
     files = download_recorded(session, dataset, folder)

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from modelyard.data.dataset_reader import DatasetFiles
 from modelyard.pipeline.evaluation_request import EvaluationRequest
-from modelyard.pipeline.overlap import Mask
+from modelyard.pipeline.overlap import Mask, find_rows, take_rows
 from modelyard.pipeline.scorer import Metrics
 from modelyard.workloads.contract import Processed
 from modelyard.workloads.rules import Limit
@@ -37,15 +36,7 @@ def find_baselines(
             for name, keys in names.items()
         }
     tables = files.read()
-    rows = Processed(X=tables.X, y=tables.y, split=tables.split, extra=tables.extra)
     if left_out is not None:
-        kept = np.ones(tables.num_rows, bool)
-        kept[np.flatnonzero(np.asarray(tables.split) == "test")[left_out]] = False
-        chosen = pa.array(kept)
-        rows = Processed(
-            X=rows.X.filter(chosen),
-            y=rows.y.filter(chosen),
-            split=rows.split.filter(chosen),
-            extra=None if rows.extra is None else rows.extra.filter(chosen),
-        )
-    return scorer.baselines(rows)
+        places = np.arange(tables.num_rows)
+        tables = take_rows(tables, np.delete(places, find_rows(tables, "test")[left_out]))
+    return scorer.baselines(Processed(X=tables.X, y=tables.y, split=tables.split, extra=tables.extra))

@@ -12,17 +12,17 @@ from modelyard.errors import BadInput, ContractNotMet, UntrustedModel
 from modelyard.pipeline.attempt import Attempt
 from modelyard.pipeline.register import Registration, check_known
 from modelyard.pipeline.run_request import RunRequest
-from modelyard.pipeline.selection import find_run
 from modelyard.pipeline.session import Report, Session, say_nothing
 from modelyard.pipeline.train import build_contract, describe_workload
 from modelyard.store import datasets, models
 from modelyard.store.catalogue import list_datasets
 from modelyard.store.connections import Connection
 from modelyard.store.usage import list_used
-from modelyard.tracking.contract import Contract, Demand, hold_run, list_training_inputs
+from modelyard.tracking.contract import Contract, Demand, hold_run
 from modelyard.tracking.datasets import MLFLOW_DIGEST_LENGTH
 from modelyard.tracking.model_formats import ModelFormat, find_format
 from modelyard.tracking.models import download_model, hash_model
+from modelyard.tracking.runs import find_run, list_training_inputs
 from modelyard.workloads.registry import build_parameters
 
 _LOG_DATASET = "modelyard.log_dataset inside the run logs one"

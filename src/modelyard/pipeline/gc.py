@@ -20,6 +20,7 @@ from modelyard.tracking.deletion import ERRORS, delete_artifacts, list_unfinishe
 from modelyard.tracking.runs import ATTEMPT_TAG, JOB_TAG, find_run
 
 _ENDED = ("FAILED", "KILLED")
+_DELETED = ("deleted run", "deleted model")  # what is left to mlflow gc
 
 
 def plan_gc(
@@ -70,11 +71,10 @@ def collect_garbage(
 
 
 def _collect_all(session: Session, store: MlflowStore, plan: list[Garbage]) -> Iterator[Collected]:
-    deleted = [garbage for garbage in plan if garbage.kind in ("deleted run", "deleted model")]
     for garbage in plan:
-        if garbage not in deleted:
+        if garbage.kind not in _DELETED:
             yield Collected(garbage=garbage, kept=_collect(session, garbage))
-    yield from erase(session, store, deleted)
+    yield from erase(session, store, [garbage for garbage in plan if garbage.kind in _DELETED])
 
 
 def _collect(session: Session, garbage: Garbage) -> str | None:

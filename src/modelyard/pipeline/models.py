@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelyard.data.compatibility import compare_columns, compare_frame, list_features
+from modelyard.data.compatibility import compare_frame, list_features
 from modelyard.errors import ModelFailed, SchemaMismatch
 from modelyard.pipeline.session import Session
 from modelyard.store import datasets, models
@@ -39,16 +39,6 @@ class VerifiedModel:
         if differences:
             raise SchemaMismatch("the input", self._expected, differences)
         return ask(self.estimator, frame, name=self.version.label)
-
-    def check_dataset(self, other: datasets.Dataset) -> None:
-        """Refuse a dataset with other features, by what is on record: nothing is loaded.
-
-        Raises:
-            SchemaMismatch: with every difference.
-        """
-        differences = compare_columns(list_features(other.schema), list_features(self.dataset.schema))
-        if differences:
-            raise SchemaMismatch(f"dataset {other.name} {other.version}", self._expected, differences)
 
     @property
     def _expected(self) -> str:

@@ -39,11 +39,11 @@ def find_left_out(
     """
     left_out: Mask | None = None
     for number, model in enumerate(models):
-        if model.dataset.digest == request.dataset.digest:
+        if model.dataset.digest == request.dataset.digest:  # whose split says that none was
             continue
         report("evaluation", 0.1, "looking for rows that a model was trained on")
-        seen = find_seen(session, rows=files, dataset=request.dataset, trained_on=model.dataset)
-        if seen is None or not seen.any():
+        seen = find_seen(session, rows=files, trained_on=model.dataset)
+        if not seen.any():
             continue
         if not request.unseen_rows:
             raise _refuse(request, files, model, seen, is_live=number > 0)
@@ -76,8 +76,8 @@ def _refuse(
     )
 
 
-def find_seen(session: Session, *, rows: DatasetFiles, dataset: Dataset, trained_on: Dataset) -> Mask | None:
-    """Which of the test rows of ``dataset`` are among those that a model trained on ``trained_on`` may have seen.
+def find_seen(session: Session, *, rows: DatasetFiles, trained_on: Dataset) -> Mask:
+    """Which of the test rows of a dataset are among those that a model trained on ``trained_on`` may have seen.
 
     Rows are the same if all features of ``trained_on`` and its targets are, by a 64-bit hash of their values: a
     million test rows beside a million others have one pair by chance in less than one of 10 million cases. Memory is
@@ -85,18 +85,15 @@ def find_seen(session: Session, *, rows: DatasetFiles, dataset: Dataset, trained
 
     Args:
         session: open connections.
-        rows: the files of ``dataset``.
-        dataset: whose test rows.
-        trained_on: the model's dataset; its train and validation rows count.
+        rows: the files of the dataset whose test rows are meant.
+        trained_on: the model's dataset, which is another one; its train and validation rows count.
 
     Returns:
-        One value a test row; None where the split says that none was seen: it is the same dataset.
+        One value a test row.
 
     Raises:
         ContentMismatch, RecordLost: what the model was trained on cannot be read any more.
     """
-    if dataset.digest == trained_on.digest:
-        return None
     features = [column["name"] for column in list_features(trained_on.schema)]
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
         others = open_recorded(session, trained_on, folder=Path(folder))

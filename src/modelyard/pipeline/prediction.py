@@ -1,13 +1,12 @@
 """A file of rows through a model into a file of predictions, in memory that does not grow with the rows."""
 
 import time
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,13 +16,12 @@ from modelyard.data.features import check_features, take_features
 from modelyard.data.files import find_num_rows, open_batches, tells_widths
 from modelyard.errors import BadInput, SchemaMismatch, UnknownName
 from modelyard.pipeline.answer_columns import AnswerColumns
+from modelyard.pipeline.batches import BATCH_ROWS, read_ahead
 from modelyard.pipeline.models import ask
 from modelyard.pipeline.serving import ServedModel
 from modelyard.pipeline.session import Report, say_nothing
 
-BATCH_ROWS = 65_536
 VERSION_COLUMN = "policy_version"
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +75,10 @@ def predict_file(
     work = _Work(model=model, path=path, schema=schema)
     tell = _Progress(report, find_num_rows(path))
     began_s = time.perf_counter()
-    with closing(_ahead(work.prepare(_cut(batches)))) as prepared, closing(_ahead(work.predict(prepared))) as predicted:
+    with (
+        closing(read_ahead(work.prepare(_cut(batches)))) as prepared,
+        closing(read_ahead(work.predict(prepared))) as predicted,
+    ):
         first = next(predicted, None)
         if first is None:
             raise BadInput(f"{path} has no rows, so there is nothing to predict")
@@ -208,16 +209,6 @@ def _cut(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
                 held, count = [], 0
     if held:
         yield pa.Table.from_batches(held)
-
-
-def _ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """The same items; while one is worked on, the next is made in a thread."""
-    end: Any = object()
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = thread.submit(next, items, end)
-            yield item
 
 
 def _count_nan(columns: list[Any]) -> int:

@@ -22,7 +22,7 @@ from modelyard.pipeline.results import DatasetResult
 from modelyard.pipeline.session import Report, Session
 from modelyard.store import datasets as store
 from modelyard.tracking.datasets import log_input
-from modelyard.tracking.runs import ActiveRun, is_finished
+from modelyard.tracking.runs import ActiveRun, find_run, is_left_open
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.contract import Processed
 
@@ -87,7 +87,7 @@ def log_dataset(
                 request.check_known(recorded, content.violations)
                 report("processing", 0.6, "verifying the dataset that was logged before")
                 verify_recorded(session, recorded)
-                if not is_finished(session.mlflow, recorded.mlflow_run_id):  # its writer died after recording it
+                if is_left_open(find_run(session.mlflow, recorded.mlflow_run_id)):
                     _show(ActiveRun(session.mlflow, recorded.mlflow_run_id, experiment_id), recorded)
                     session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
     return recorded, DatasetResult(

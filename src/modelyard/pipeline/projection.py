@@ -16,7 +16,6 @@ from modelyard.tracking.projection import CANDIDATE, POLICY_VERSION, PRODUCTION,
 
 _WAIT_S = 30.0  # for another process that projects the same model
 _SHOWN_LIMIT = 40  # characters of a value from outside
-_RESTORE = "restore MLflow's database from a backup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +172,8 @@ def _tell_lost(row: StagedVersion) -> Finding:
         kind="lost",
         subject=row.name,
         found=f"MLflow has no such version of run {row.mlflow_run_id} any more; its stage is {row.stage}",
-        remedy=f"{_RESTORE}: a version that was deleted cannot be made again under its number",
+        remedy="restore MLflow's database from a backup: "
+        "a version that was deleted cannot be made again under its number",
     )
 
 

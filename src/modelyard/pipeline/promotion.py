@@ -11,8 +11,7 @@ from modelyard.store.connections import Connection
 from modelyard.store.evaluations import Evaluation, get_evaluation
 from modelyard.store.models import get_model_version, resolve_model_version
 from modelyard.store.rights import needed_right
-
-PRODUCTION = "production"  # the live version's name among the baselines of an evaluation
+from modelyard.workloads.rules import PRODUCTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,17 +101,16 @@ def check_known(session: Session, known: models.ModelVersion, model_name: str) -
     Raises:
         BadInput, RecordLost: so it is; what to do.
     """
-    called = f"{known.mlflow_model_name}/{known.mlflow_model_version}"
     if known.mlflow_model_name != model_name:
-        raise BadInput(f"run {known.mlflow_run_id} is registered as {called}; a run has one version, not two")
+        raise BadInput(f"run {known.mlflow_run_id} is registered as {known.label}; a run has one version, not two")
     try:
         session.mlflow.get_model_version(known.mlflow_model_name, known.mlflow_model_version)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise RecordLost(
-            f"run {known.mlflow_run_id} is registered as {called}, and MLflow has lost that version; numbers are never "
-            "used twice: restore MLflow from a backup, or train again"
+            f"run {known.mlflow_run_id} is registered as {known.label}, and MLflow has lost that version; "
+            "numbers are never used twice: restore MLflow from a backup, or train again"
         ) from None
 
 

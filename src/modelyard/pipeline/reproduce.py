@@ -18,7 +18,7 @@ from modelyard.pipeline.session import Report, Session
 from modelyard.pipeline.training_data import load_processed
 from modelyard.store import attempts, datasets, models, reproductions
 from modelyard.store.connections import Connection
-from modelyard.tracking.runs import ActiveRun, is_finished
+from modelyard.tracking.runs import ActiveRun, find_run, is_left_open
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.contract import Parameters, Processed, Trained, Workload
 from modelyard.workloads.registry import build_parameters, get_workload
@@ -105,7 +105,7 @@ def reproduce_model(
     if kept is not None:  # recorded by an attempt that died before it could say so
         result = decode_result("reproduction", kept)
         assert isinstance(result, ReproductionResult)  # noqa: S101  its name says so
-        if not is_finished(session.mlflow, result.run_id):
+        if is_left_open(find_run(session.mlflow, result.run_id)):
             session.mlflow.set_terminated(result.run_id, "FINISHED")
         return result
     version, dataset = request.version, request.dataset

@@ -9,10 +9,10 @@ from mlflow.entities import Run
 
 from modelyard.errors import BadInput, UnknownName
 from modelyard.pipeline.scorer import name_policy
-from modelyard.pipeline.selection import find_run
 from modelyard.pipeline.session import Session
 from modelyard.store import models
 from modelyard.store.connections import Connection
+from modelyard.tracking.runs import find_run
 from modelyard.workloads.contract import ContractTable, Workload
 from modelyard.workloads.registry import NAMES, get_workload
 from modelyard.workloads.rules import Rules, list_rules, load_rules

@@ -1,10 +1,9 @@
 """Test rows of a dataset: read and verified ahead while models answer those before, whose answers go to Parquet."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from modelyard.data.features import take_features
 from modelyard.data.whole_groups import WholeGroups
 from modelyard.errors import ContentMismatch
 from modelyard.pipeline.answer_columns import AnswerColumns
+from modelyard.pipeline.batches import BATCH_ROWS
 from modelyard.pipeline.models import VerifiedModel
 from modelyard.pipeline.overlap import Mask, find_rows, take_rows
 from modelyard.store.datasets import Dataset
@@ -25,10 +25,8 @@ from modelyard.store.datasets import Dataset
 if TYPE_CHECKING:
     import pandas as pd
 
-BATCH_ROWS = 65_536
 _NUMBER = "number"  # no name of a dataset's column: those begin with X., y. or extra., or are split
 
-Item = TypeVar("Item")
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -137,16 +135,6 @@ def _take_inputs(rows: pa.Table, models: Sequence[VerifiedModel]) -> list["pd.Da
         known = wanted.index(features)
         frames.append(frames[known] if known < number else take_features(rows, features).to_pandas())
     return frames
-
-
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each taken by a thread while the one before is used."""
-    nothing = object()
-    with ThreadPoolExecutor(1, "read") as pool:
-        coming = pool.submit(next, items, nothing)
-        while (item := coming.result()) is not nothing:
-            coming = pool.submit(next, items, nothing)
-            yield item  # type: ignore[misc]
 
 
 class PredictionsFile:

@@ -16,7 +16,7 @@ from modelyard.workloads.registry import build_parameters
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import Run
 
     from modelyard.pipeline.training_data import DataSource
 
@@ -164,20 +164,10 @@ def find_active_run(client: "MlflowClient") -> "Run | None":
     """The MLflow run that is active in this process; None where it is on another server."""
     import mlflow
 
+    from modelyard.tracking.runs import find_run
+
     active = mlflow.active_run()
     return find_run(client, active.info.run_id) if active else None
-
-
-def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
-    """A run of this server, or None."""
-    from mlflow import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        return None
 
 
 def find_logged(connection: Connection, run: "Run", *, workload: str | None = None) -> Dataset | None:
@@ -186,10 +176,12 @@ def find_logged(connection: Connection, run: "Run", *, workload: str | None = No
     Raises:
         DatasetRefused: there are several.
     """
+    from modelyard.tracking.runs import list_training_inputs
+
     used = list_used(connection, mlflow_run_id=run.info.run_id, context="training")
     found: dict[UUID, Dataset] = {}
-    for entry in _list_training_inputs(run):
-        rows = list_datasets(connection, name=entry.dataset.name, digest=entry.dataset.digest)
+    for name, digest in list_training_inputs(run):
+        rows = list_datasets(connection, name=name, digest=digest)
         fitting = [row for row in rows if row.workload == (workload or row.workload)]
         # the same rows with another pipeline are another dataset: MLflow shows them alike, and our record tells which
         known = [row for row in fitting if row.dataset_id in used]
@@ -217,6 +209,8 @@ def _get_by_run(connection: Connection, request: TrainingRequest, client: "Mlflo
 
 
 def _get_run(client: "MlflowClient", run_id: str) -> "Run":
+    from modelyard.tracking.runs import find_run
+
     run = find_run(client, run_id)
     if run is None:
         raise DatasetRefused(f"there is no run {run_id!r}; modelyard datasets show NAME has the run of a dataset")
@@ -224,6 +218,8 @@ def _get_run(client: "MlflowClient", run_id: str) -> "Run":
 
 
 def _check_run(run: "Run", spec: WorkloadSpec) -> None:
+    from modelyard.tracking.runs import list_training_inputs
+
     run_id, tags = run.info.run_id, run.data.tags
     run_type, workload = tags.get("run_type", "not said"), tags.get("workload", "not said")
     if run_type != "dataset":
@@ -232,14 +228,5 @@ def _check_run(run: "Run", spec: WorkloadSpec) -> None:
         raise DatasetRefused(f"run {run_id} is not finished: its status is {run.info.status}")
     if workload != spec.name:
         raise DatasetRefused(f"run {run_id} belongs to workload {workload}, not to {spec.name}")
-    if not _list_training_inputs(run):
+    if not list_training_inputs(run):
         raise DatasetRefused(f"run {run_id} has no dataset with context training")
-
-
-def _list_training_inputs(run: "Run") -> "list[DatasetInput]":
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    return [
-        entry
-        for entry in inputs
-        if any(tag.key == "mlflow.data.context" and tag.value == "training" for tag in entry.tags)
-    ]

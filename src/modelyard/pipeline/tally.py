@@ -12,11 +12,12 @@ from modelyard.data.dataset_reader import DatasetFiles
 from modelyard.data.row_sample import RowSample
 from modelyard.data.scoring import Interval, Scores, compare_metrics, compare_scores
 from modelyard.pipeline.answer_columns import AnswerColumns
+from modelyard.pipeline.batches import read_ahead
 from modelyard.pipeline.evaluation_request import EvaluationRequest
 from modelyard.pipeline.models import VerifiedModel, ask
 from modelyard.pipeline.overlap import Mask
 from modelyard.pipeline.scorer import Metrics, Scorer
-from modelyard.pipeline.scoring_rows import Array, Batch, PredictionsFile, read_ahead, read_test_rows
+from modelyard.pipeline.scoring_rows import Array, Batch, PredictionsFile, read_test_rows
 from modelyard.pipeline.session import Report
 
 SEED = 0  # of the resampling

@@ -205,20 +205,6 @@ def find_newest_candidate(connection: Connection, *, policy_id: str) -> PolicyVe
     return find_row(connection, query, {"id": policy_id}, row=PolicyVersion)
 
 
-def find_newest_in_stage(connection: Connection, *, mlflow_model_name: str, stage: Stage) -> str | None:
-    """The highest version of a registered model that is in this stage, or None."""
-    found: str | None = find_value(
-        connection,
-        """
-        SELECT mlflow_model_version FROM exp.stages
-        WHERE mlflow_model_name = %(name)s AND stage = %(stage)s
-        ORDER BY mlflow_model_version::integer DESC LIMIT 1
-        """,
-        {"name": mlflow_model_name, "stage": stage},
-    )
-    return found
-
-
 def map_stages(
     connection: Connection, *, mlflow_model_name: str, mlflow_model_versions: Collection[str]
 ) -> dict[str, Stage]:

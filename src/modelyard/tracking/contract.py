@@ -12,6 +12,7 @@ from yaml import YAMLError
 
 from modelyard.errors import ContractNotMet
 from modelyard.tracking.datasets import MLFLOW_DIGEST_LENGTH
+from modelyard.tracking.runs import list_training_inputs
 
 MODEL_ARTIFACT = "model"
 
@@ -112,15 +113,6 @@ def _demand_tag(tags: Mapping[str, str], name: str, value: str | None) -> Demand
     what, found = f"tag {name}" if value is None else f"tag {name}={value}", tags.get(name)
     met = found is not None and value in (None, found)
     return Demand(what, met, "" if met or found is None else f"it is {found!r}")
-
-
-def list_training_inputs(run: Run) -> list[tuple[str, str]]:
-    """Name and digest of each dataset that is an input of a run with context ``training``."""
-    return [
-        (entry.dataset.name, entry.dataset.digest)
-        for entry in (run.inputs.dataset_inputs if run.inputs else [])
-        if any(tag.key == "mlflow.data.context" and tag.value == "training" for tag in entry.tags)
-    ]
 
 
 def _demand_dataset(run: Run, contract: Contract) -> Iterator[Demand]:

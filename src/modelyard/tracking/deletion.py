@@ -12,6 +12,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from modelyard.errors import ServiceFailed
+from modelyard.tracking.experiments import list_experiments
 from modelyard.tracking.runs import TRACEBACK_PATH, RunType
 
 ERRORS = PurePosixPath(TRACEBACK_PATH).parts[0]  # the folder of what an attempt that failed has left to read
@@ -29,17 +30,11 @@ def list_deleted_runs(client: MlflowClient, *, run_type: RunType) -> Iterator[Ru
 
 
 def _search(client: MlflowClient, condition: str, *, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
-    token = None
-    ids: list[str] = []
-    while True:
-        # runs of an experiment that was deleted are deleted ones
-        experiments = ViewType.ALL if view == ViewType.DELETED_ONLY else ViewType.ACTIVE_ONLY
-        page = client.search_experiments(view_type=experiments, page_token=token)
-        ids.extend(experiment.experiment_id for experiment in page)
-        token = page.token
-        if not token:
-            break
+    # runs of an experiment that was deleted are deleted ones
+    experiments = ViewType.ALL if view == ViewType.DELETED_ONLY else ViewType.ACTIVE_ONLY
+    ids = [experiment.experiment_id for experiment in list_experiments(client, view=experiments)]
     for start in range(0, len(ids), _EXPERIMENTS_PER_SEARCH):
+        token = None
         while True:
             searched = ids[start : start + _EXPERIMENTS_PER_SEARCH]
             found = client.search_runs(searched, condition, run_view_type=view, page_token=token)

@@ -8,6 +8,7 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import ViewType
 
 from modelyard.errors import ServiceFailed
+from modelyard.tracking.experiments import list_experiments
 
 STAGE, POLICY_VERSION, SINCE, REFUSED = "stage", "policy_version", "stage_since", "stage_refused"
 CANDIDATE, PRODUCTION = "candidate", "production"  # aliases
@@ -121,14 +122,9 @@ def _search_runs(client: MlflowClient, run_ids: list[str], *, view: int) -> Iter
 
 
 def _list_calls(client: MlflowClient, ids: list[str]) -> Iterator[tuple[list[str], list[str]]]:
-    experiments: list[str] = []
-    token = None
-    while ids:
-        page = client.search_experiments(view_type=ViewType.ALL, max_results=_EXPERIMENTS_A_CALL, page_token=token)
-        experiments.extend(experiment.experiment_id for experiment in page)
-        token = page.token
-        if not token:
-            break
+    if not ids:
+        return
+    experiments = [experiment.experiment_id for experiment in list_experiments(client, view=ViewType.ALL)]
     for first in range(0, len(ids), _IDS_A_CALL):
         for start in range(0, len(experiments), _EXPERIMENTS_A_CALL):
             yield ids[first : first + _IDS_A_CALL], experiments[start : start + _EXPERIMENTS_A_CALL]

@@ -113,9 +113,18 @@ def list_job_runs(client: MlflowClient, *, job_id: str, experiment_names: Sequen
             return runs
 
 
-def is_finished(client: MlflowClient, run_id: str) -> bool:
-    """Whether a run has ended well."""
-    return bool(client.get_run(run_id).info.status == "FINISHED")
+def is_left_open(run: MlflowRun | None) -> bool:
+    """Whether a run's writer died after what it found was recorded; what is lost or deleted stays as it is."""
+    return run is not None and run.info.lifecycle_stage == "active" and run.info.status != "FINISHED"
+
+
+def list_training_inputs(run: MlflowRun) -> list[tuple[str, str]]:
+    """Name and digest of each dataset that is an input of a run with context ``training``."""
+    return [
+        (entry.dataset.name, entry.dataset.digest)
+        for entry in (run.inputs.dataset_inputs if run.inputs else [])
+        if any(tag.key == "mlflow.data.context" and tag.value == "training" for tag in entry.tags)
+    ]
 
 
 def fail_orphan(client: MlflowClient, run_id: str, *, reason: str) -> None:
@@ -129,10 +138,10 @@ def fail_orphan(client: MlflowClient, run_id: str, *, reason: str) -> None:
 
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun | None:
-    """The run with this id, a deleted one too; None where MLflow has forgotten it."""
+    """The run with this id, a deleted one too; None where MLflow has none, or it is no id."""
     try:
         return client.get_run(run_id)
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None

@@ -7,6 +7,7 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Run
 
 from modelyard.errors import BadInput, UnknownName
+from modelyard.tracking.experiments import list_experiments
 
 _PAGE = 1000  # as many as MLflow gives at once
 _FIELD = re.compile(r"\bmetrics?\.(?:`([^`]+)`|\"([^\"]+)\"|([\w./-]+))", re.IGNORECASE)
@@ -33,7 +34,7 @@ def search_runs(
         BadInput: MLflow refuses the filter or the order; its reason is the text.
         UnknownName: there is no such MLflow experiment.
     """
-    experiments = _list_experiments(client)
+    experiments = {found.name: str(found.experiment_id) for found in list_experiments(client)}
     if experiment is not None and experiment not in experiments:
         raise UnknownName("MLflow experiment", experiment, experiments)
     ids = list(experiments.values()) if experiment is None else [experiments[experiment]]
@@ -52,18 +53,6 @@ def search_runs(
             raise
         raise BadInput(f"MLflow refuses this search: {' '.join(error.message.split())}; {_EXAMPLE}") from None
     return runs
-
-
-def _list_experiments(client: MlflowClient) -> dict[str, str]:
-    """Name → id of every MLflow experiment that is not deleted."""
-    found: dict[str, str] = {}
-    token = None
-    while True:
-        page = client.search_experiments(max_results=_PAGE, page_token=token)
-        found |= {experiment.name: str(experiment.experiment_id) for experiment in page}
-        token = page.token
-        if not token:
-            return found
 
 
 def list_named_metrics(*texts: str) -> list[str]:

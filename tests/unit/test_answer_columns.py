@@ -44,3 +44,18 @@ def test_what_is_no_column_is_refused_at_once():
 def test_whole_numbers_at_first_are_no_harm_where_doubles_are_asked_for():
     columns = AnswerColumns("houses_model/4", doubles=True)
     assert [columns.convert(np.array(values))[0].to_pylist() for values in ([1, 2], [0.5])] == [[1.0, 2.0], [0.5]]
+
+    mixed = AnswerColumns("cards_model/1", names=("fair_value", "signal"), doubles=True)
+    answers = [np.array([[value, "HOLD"]], dtype=object) for value in (2, 0.5)]
+    assert [mixed.convert(batch)[0].to_pylist() for batch in answers] == [[2.0], [0.5]]
+
+
+def test_columns_of_several_types_keep_theirs():
+    columns = AnswerColumns("cards_model/1", names=("fair_value", "signal"))
+    answers = np.array([[1.5, "BUY"], [np.nan, "HOLD"]], dtype=object)
+    value, signal = columns.convert(answers)
+    assert (value.type, signal.type) == (pa.float64(), pa.string())
+    assert value.null_count == 0, "what is no number stays NaN, as in an array of numbers"
+    assert signal.to_pylist() == ["BUY", "HOLD"]
+    with pytest.raises(ModelFailed, match="object after double"):
+        columns.convert(np.array([["BUY", 1.5]], dtype=object))

@@ -1,9 +1,11 @@
+import ctypes
 import os
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,3 +54,17 @@ def test_a_clock_behind_the_stacks_own_files_is_reported(folder: Path) -> None:
     (home / "VERSION").write_text("1\n")
     os.utime(home / "VERSION", (time.time() + 900, time.time() + 900))
     assert check(Settings(_env_file=None, home=home))["clock"].state == "warn"
+
+
+def test_a_host_without_openmp_is_told_the_packages_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = ctypes.CDLL
+
+    def lack(name: str, *words: Any) -> ctypes.CDLL:  # the machine of the tests may have it
+        if "gomp" in name:
+            raise OSError(f"{name}: cannot open shared object file")
+        return load(name, *words)
+
+    monkeypatch.setattr(ctypes, "CDLL", lack)
+    found = check(Settings(_env_file=None, home=folder / "home", data_dir=folder))["openmp"]
+    assert found.state == "warn"
+    assert "apt install libgomp1" in found.remedy

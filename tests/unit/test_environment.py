@@ -88,9 +88,10 @@ def test_the_last_bit_of_one_row_is_seen():
         np.array([1, 2, 3]),
         np.array(["cat", "dog"], dtype=object),
         pd.Series([1.0, 2.0]),
+        np.array([[1.5, "BUY", True], [np.nan, "HOLD", None]], dtype=object),
         [1.0, 2.0],
     ],
-    ids=["doubles", "two columns of floats", "integers", "texts", "series", "list"],
+    ids=["doubles", "two columns of floats", "integers", "texts", "series", "columns of several types", "list"],
 )
 def test_predictions_equal_themselves(predictions):
     again = predictions.copy()
@@ -113,8 +114,10 @@ def test_any_nan_is_as_good_as_another():
         (np.array([np.inf, 1.0]), np.array([3.0, 1.0]), None),
         (np.array([3, 1]), np.array([1, 1]), 2.0),
         (np.array(["cat", "dog"]), np.array(["cow", "dog"]), None),
+        (np.array([[1.5, "a"], [2.0, "b"]], dtype=object), np.array([[1.25, "a"], [2.0, "b"]], dtype=object), 0.25),
+        (np.array([[1.5, "a"], [2.0, "b"]], dtype=object), np.array([[1.5, "a"], [2.0, "c"]], dtype=object), None),
     ],
-    ids=["sign of zero", "NaN", "infinity", "integer", "text"],
+    ids=["sign of zero", "NaN", "infinity", "integer", "text", "number beside text", "text beside number"],
 )
 def test_one_of_two_rows_differs(then, now, largest):
     found = compare_predictions(then, now)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from lightgbm import LGBMRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
 
@@ -54,7 +55,7 @@ class Marks:
 
 @pytest.mark.parametrize(
     "model",
-    [Ridge(), RandomForestRegressor(2), HistGradientBoostingRegressor(max_iter=2)],
+    [Ridge(), RandomForestRegressor(2), HistGradientBoostingRegressor(max_iter=2), LGBMRegressor(n_estimators=2)],
     ids=lambda m: type(m).__name__,
 )
 def test_models_of_ours_load_and_predict_the_same(model, tmp_path):
@@ -137,4 +138,15 @@ def test_a_skops_file_that_holds_no_model_is_refused_when_it_is_opened(tmp_path)
     root = save(tmp_path / "1", {"sklearn": SKOPS})
     skops.io.dump({"a": 1}, root / "model.skops")
     with pytest.raises(ModelFailed, match=r"model.skops holds a dict, which cannot predict"):
+        open_model(root)
+
+
+def test_a_missing_library_of_the_system_is_named_with_what_installs_it(tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    root = save(tmp_path / "1", {"sklearn": SKOPS})
+    skops.io.dump(Ridge().fit(X, y), root / "model.skops")
+    monkeypatch.setattr("modelyard.tracking.model_formats.load_estimator", fail)  # this machine has it
+    with pytest.raises(ModelFailed, match=r"libgomp\.so\.1.*apt install libgomp1"):
         open_model(root)

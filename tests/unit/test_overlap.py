@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from modelyard.data.dataset_reader import DatasetFiles
+from modelyard.pipeline.group_overlap import find_seen_groups
 from modelyard.pipeline.overlap import choose_type, hash_rows
 
 SPLIT = ["train", "test", "test", "validation"]
@@ -15,7 +16,7 @@ SPLIT = ["train", "test", "test", "validation"]
 def write(tmp_path):
     """Files of a dataset with one feature and the target y, two rows a row group."""
 
-    def run(name, values):
+    def run(name, values, groups=None):
         folder = tmp_path / name / "metadata"
         folder.mkdir(parents=True)
         for part, table in (
@@ -24,6 +25,8 @@ def write(tmp_path):
             ("split", pa.table({"split": SPLIT})),
         ):
             pq.write_table(table, folder / f"{part}.parquet", row_group_size=2)
+        if groups is not None:
+            pq.write_table(pa.table({"who": groups}), folder / "extra.parquet", row_group_size=2)
         return DatasetFiles(tmp_path / name)
 
     return run
@@ -85,3 +88,29 @@ def test_a_null_is_no_zero(write):
     null, zero = write("null", pa.array([1, None, 3, 4])), write("zero", pa.array([1, 0, 3, 4]))
     found = [a == b for a, b in zip(hash_all(null, pa.int64()), hash_all(zero, pa.int64()), strict=True)]
     assert found == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "seen", "named"),
+    [
+        (pa.array(["7", "9", "9", "3"]), [True, True], ["3", "7"]),  # trained on 7 and 3; 9 was tested there, too
+        (pa.array(["1", "7", "3", "2"]), [False, False], []),
+        (pa.array(["7", None, None, "1"]).dictionary_encode(), [True, False], ["7"]),
+        (pa.array([3, 7, 7, 3]), [False, True], ["3"]),  # the same participant by another type
+    ],
+)
+def test_rows_of_a_group_that_was_trained_on_are_found_in_another_dataset(write, theirs, seen, named):
+    x = pa.array([1.0, 2.0, 3.0, 4.0])
+    ours, others = write("ours", x, pa.array(["5", "7", "3", "5"])), write("theirs", x, theirs)
+    found, groups = find_seen_groups(
+        ours, "extra.who", others=others, their_column="extra.who", trained_on=("train", "validation")
+    )
+    assert (found.tolist(), groups) == (seen, named)
+
+
+def test_a_group_on_both_sides_of_one_split_is_found_in_that_dataset_itself(write):
+    files = write("torn", pa.array([1.0, 2.0, 3.0, 4.0]), pa.array(["a", "b", "a", "c"]))
+    found, groups = find_seen_groups(
+        files, "extra.who", others=files, their_column="extra.who", trained_on=("train", "validation")
+    )
+    assert (found.tolist(), groups) == ([False, True], ["a"])

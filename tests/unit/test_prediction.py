@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from modelyard.data.features import fill_features, take_features
 from modelyard.data.files import read_table
 from modelyard.errors import BadInput, ModelFailed, RawDataMalformed, SchemaMismatch, UnsupportedFile
 from modelyard.pipeline.prediction import BATCH_ROWS, predict_file
@@ -284,3 +286,58 @@ def test_a_frame_is_answered_with_what_predicted_it() -> None:
     assert dataclasses.is_dataclass(answer)
     with pytest.raises(SchemaMismatch, match="missing: place; rooms is string and int64 is expected"):
         model.predict(frame.drop(columns="place").assign(rooms="many"))
+
+
+class Judge:
+    """A model that answers with a number and a word, and takes NaN for rooms."""
+
+    def predict(self, frame: Any) -> Any:
+        rooms = frame["rooms"].to_numpy(float)
+        return pd.DataFrame({"value": rooms, "word": np.where(np.isnan(rooms), "unknown", frame["place"])})
+
+
+def test_named_answers_are_columns_and_an_optional_feature_may_be_missing(write: Any) -> None:
+    model = dataclasses.replace(serve(Judge()), answers=("value", "word"), optional=("rooms",))
+    written, data = predict(model, write(make_rows(3)))
+    found = pq.read_table(io.BytesIO(data))
+    assert written.columns == ("value", "word")
+    assert found.column_names == ["id", "value", "word", "policy_version"]
+    assert (found["value"].to_pylist(), found["word"].to_pylist()) == ([0.0, 1.0, 2.0], ["here", "there", "here"])
+    bare = write(make_rows(3).drop_columns(["rooms"]), "bare.parquet")
+    written, data = predict(model, bare)
+    assert pq.read_table(io.BytesIO(data))["word"].to_pylist() == ["unknown"] * 3
+    assert written.nan_rows == 3
+    answer = model.predict(make_rows(3).drop_columns(["rooms"]).to_pandas())
+    assert (answer.answers, answer.values[:, 1].tolist()) == (("value", "word"), ["unknown"] * 3)
+    with pytest.raises(SchemaMismatch, match="missing: place"):
+        predict(model, write(make_rows(3).drop_columns(["place", "rooms"]), "less.parquet"))
+    with pytest.raises(BadInput, match="has a column word"):
+        predict(model, write(make_rows(3).append_column("word", pa.array(["x"] * 3)), "taken.parquet"))
+
+
+def test_a_model_that_answers_with_other_columns_than_its_signature_names_is_refused(write: Any) -> None:
+    model = dataclasses.replace(serve(Judge()), answers=("value", "chance"))
+    with pytest.raises(
+        ModelFailed, match="answered with value, word, and it must answer with the columns value, chance"
+    ):
+        predict(model, write(make_rows(3)))
+
+
+MISSING = {
+    "float64": "float64", "int32": "float64", "string": "object", "bool": "object",
+    "timestamp[us]": "datetime64[us]", 'timestamp[ms, "UTC"]': "datetime64[ms, UTC]", "decimal(9, 2)": "object",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_what_is_missing_is_nulls_of_the_type_that_was_recorded(kind: str) -> None:
+    expected = [{"name": "id", "type": "int64"}, {"name": "x", "type": kind}]
+    optional = ("x",)
+    rows = pa.table({"id": [1, 2]})
+    for frame in (
+        take_features(rows, expected, optional=optional).to_pandas(),
+        fill_features(rows.to_pandas(), expected, optional=optional),
+    ):
+        assert list(frame.columns) == ["id", "x"]
+        assert frame["x"].isna().all()
+        assert str(frame["x"].dtype).replace("str", "object") == MISSING[kind]

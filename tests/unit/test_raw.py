@@ -3,8 +3,10 @@
 import json
 import os
 import tempfile
+from dataclasses import replace
 from hashlib import md5, sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -296,3 +298,63 @@ def test_the_md5_of_a_dvc_file_beside_the_data_must_be_the_datas(tmp_path):
     pointer.write_text("[")
     with pytest.raises(RawDataMalformed, match=r"no \.dvc file"):
         find_dvc_md5([path])
+
+
+@pytest.fixture
+def paired():
+    """A workload whose files are used together."""
+    names = (("signals.mat", "labels.csv"), "rows.csv")
+    return SimpleNamespace(spec=replace(WORKLOAD.spec, name="paired", raw_files=names), download=WORKLOAD.download)
+
+
+def locate_paired(tmp_path, paired, data=None):
+    told = []
+    found = locate_raw(paired, data=data, data_dir=tmp_path / "data", folder=tmp_path, report=told.append)
+    return [path.relative_to(tmp_path).as_posix() for path in found.files]
+
+
+def test_a_set_of_files_is_found_together_and_in_its_order(tmp_path, paired):
+    drop(
+        tmp_path,
+        "data/labels.csv",
+        "data/signals.mat",
+        "data/rows.csv",
+        "data/paired/signals.mat",
+        "data/paired/rows.csv",
+    )
+    assert locate_paired(tmp_path, paired) == ["data/paired/rows.csv"], "half a set is none"
+    drop(tmp_path, "data/paired/labels.csv")
+    together = ["data/paired/signals.mat", "data/paired/labels.csv"]
+    assert locate_paired(tmp_path, paired) == together
+    assert locate_paired(tmp_path, paired, tmp_path / "data/paired") == together
+    named = [tmp_path / name for name in reversed(together)]
+    assert locate_paired(tmp_path, paired, named) == together
+
+
+def test_half_a_set_in_a_folder_that_was_named_is_refused_with_what_it_lacks(tmp_path, paired):
+    drop(tmp_path, "half/labels.csv")
+    with pytest.raises(
+        RawDataMalformed, match=r"lacks signals\.mat, and signals\.mat with labels\.csv are used together"
+    ):
+        locate_paired(tmp_path, paired, tmp_path / "half")
+
+
+def test_several_files_are_one_raw_data_set_whatever_their_names(tmp_path, said):
+    drop(tmp_path, "one/b.csv", "two/a.csv")
+    found = locate(tmp_path, said, [tmp_path / "one/b.csv", tmp_path / "two/a.csv"])
+    assert found.names == ("b.csv", "a.csv")
+    assert hash_raw(found).raw.dvc_md5 is None
+
+
+def test_several_names_that_cannot_be_one_raw_data_set_are_refused(tmp_path, said):
+    drop(tmp_path, "one/a.csv", "two/a.csv")
+    for named, told in (
+        (["one/a.csv", "two/a.csv"], "two of the files of --data are called a.csv"),
+        (["one/a.csv", "two"], "each is a file, and .*two is not"),
+    ):
+        with pytest.raises(BadInput, match=told):
+            locate(tmp_path, said, [tmp_path / name for name in named])
+    with pytest.raises(BadInput, match="each is a file, and s3://bucket/a is not"):
+        locate(tmp_path, said, [str(tmp_path / "one/a.csv"), "s3://bucket/a"])
+    with pytest.raises(RawDataNotFound, match=r"absent\.csv"):
+        locate(tmp_path, said, [tmp_path / "one/a.csv", tmp_path / "absent.csv"])

@@ -28,26 +28,28 @@ def list_targets(schema: Sequence[Column]) -> list[str]:
     return [column["name"][2:] for column in schema if column["name"].startswith("y.")]
 
 
-def compare_columns(found: Sequence[Column], expected: Sequence[Column]) -> list[str]:
+def compare_columns(found: Sequence[Column], expected: Sequence[Column], *, optional: Sequence[str] = ()) -> list[str]:
     """What keeps columns from being taken for the expected ones, each difference in words; empty if nothing does.
 
     The names and their order must be the same. A type must be the same or become the expected one without harm: an
     integer for a double or for a wider float, a narrower number for a wider one of its kind, another unit of time.
-    Whether a column holds nulls is no part of its schema: a model that takes none says so itself.
+    Whether a column holds nulls is no part of its schema: a model that takes none says so itself. Those of the expected
+    columns that ``optional`` names may be missing.
     """
     types = {column["name"]: column["type"] for column in found}
     wanted = {column["name"]: column["type"] for column in expected}
     differences = []
     for what, names in (
-        ("missing", [name for name in wanted if name not in types]),
+        ("missing", [name for name in wanted if name not in types and name not in optional]),
         ("unexpected", [name for name in types if name not in wanted]),
         ("given twice", [name for name in types if sum(column["name"] == name for column in found) > 1]),
     ):
         if names:
             differences.append(f"{what}: {_list(names)}")
-    if not differences and list(types) != list(wanted):
-        moved = [name for name, other in zip(wanted, types, strict=True) if name != other]
-        differences.append(f"in another order: {_list(moved)} (expected {_list(list(wanted))})")
+    there = [name for name in wanted if name in types]
+    if not differences and list(types) != there:
+        moved = [name for name, other in zip(there, types, strict=True) if name != other]
+        differences.append(f"in another order: {_list(moved)} (expected {_list(there)})")
     differences += [
         f"{name} is {types[name]} and {wanted[name]} is expected"
         for name in wanted
@@ -76,7 +78,9 @@ def compare_targets(found: Sequence[Column], expected: Sequence[Column]) -> list
     ]
 
 
-def compare_frame(frame: "pd.DataFrame | pa.Table", expected: Sequence[Column]) -> list[str]:
+def compare_frame(
+    frame: "pd.DataFrame | pa.Table", expected: Sequence[Column], *, optional: Sequence[str] = ()
+) -> list[str]:
     """Like ``compare_columns``, of rows as they are given to a model.
 
     A double that holds whole numbers only is taken for an integer: pandas keeps integers with nulls so.
@@ -97,7 +101,7 @@ def compare_frame(frame: "pd.DataFrame | pa.Table", expected: Sequence[Column]) 
         if "int" in wanted.get(name, "") and column["type"] in ("float32", "float64") and _whole(values):
             column["type"] = wanted[name]
         found.append(column)
-    return compare_columns(found, expected)
+    return compare_columns(found, expected, optional=optional)
 
 
 def _is_number(kind: str) -> bool:

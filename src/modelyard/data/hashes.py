@@ -1,8 +1,9 @@
 """Files by content: the sha256 of a file, and of every file of a folder."""
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
@@ -34,3 +35,10 @@ def hash_folder(root: Path, *, leave_out: Collection[str] = ()) -> tuple[HashedF
         for path in sorted(root.rglob("*"))
         if path.is_file() and str(path.relative_to(root)) not in leave_out
     )
+
+
+def digest_files(files: Iterable[HashedFile]) -> str:
+    """sha256 (64 hex digits) of a list of files: of their paths, hashes and sizes, whatever their order."""
+    listed = [asdict(file) for file in sorted(files, key=lambda file: file.path)]
+    text = json.dumps(listed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

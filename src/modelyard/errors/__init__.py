@@ -13,8 +13,10 @@ ModelyardError                    exit code 1
 │   ├── DataInvalid               rows that are not as their workload expects
 │   ├── InvalidExpectation        an expectation that cannot be checked
 │   ├── InvalidRules              a contract or a gate that cannot be read
+│   ├── InvalidWorkload           a file that is no workload
 │   ├── NothingLive               a policy of which no version is live
 │   ├── RowsSeen                  rows that a model was trained on, where it is to be judged by them
+│   ├── GroupsSeen                rows of a group that a model was trained on, where it is to be judged by them
 │   ├── UnsupportedFile           a file that no reader of ours opens
 │   ├── DriftNotMeasured          there is nothing to compare
 │   ├── PersonRefused             a login that cannot be made, changed or taken away as asked
@@ -57,10 +59,12 @@ from modelyard.errors.input import DataInvalid as DataInvalid
 from modelyard.errors.input import DatasetRefused as DatasetRefused
 from modelyard.errors.input import DigestRefused as DigestRefused
 from modelyard.errors.input import DriftNotMeasured as DriftNotMeasured
+from modelyard.errors.input import GroupsSeen as GroupsSeen
 from modelyard.errors.input import InvalidExpectation as InvalidExpectation
 from modelyard.errors.input import InvalidParameter as InvalidParameter
 from modelyard.errors.input import InvalidRules as InvalidRules
 from modelyard.errors.input import InvalidSetting as InvalidSetting
+from modelyard.errors.input import InvalidWorkload as InvalidWorkload
 from modelyard.errors.input import NothingLive as NothingLive
 from modelyard.errors.input import PersonRefused as PersonRefused
 from modelyard.errors.input import RawDataMalformed as RawDataMalformed
@@ -94,6 +98,7 @@ from modelyard.errors.surroundings import SecretMissing as SecretMissing
 from modelyard.errors.surroundings import ServiceFailed as ServiceFailed
 from modelyard.errors.surroundings import StackNotRunning as StackNotRunning
 from modelyard.errors.surroundings import StackRefused as StackRefused
+from modelyard.errors.surroundings import find_remedy as find_remedy
 from modelyard.errors.work import AttemptLost as AttemptLost
 from modelyard.errors.work import FollowingStopped as FollowingStopped
 from modelyard.errors.work import JobFailed as JobFailed

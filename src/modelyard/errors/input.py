@@ -95,6 +95,14 @@ class InvalidRules(BadInput):
         super().__init__(f"{source}: {'; '.join(self.problems)}")
 
 
+class InvalidWorkload(BadInput):
+    """A file that is no workload: it cannot be imported, or does not keep the contract; every problem is listed."""
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        self.path, self.problems = path, list(problems)
+        super().__init__(f"{path} is no workload: {'; '.join(self.problems)}")
+
+
 class NothingLive(BadInput):
     """A policy of which no version is live: there is nothing to load."""
 
@@ -125,6 +133,42 @@ class RowsSeen(BadInput):
             f"(row {', '.join(map(str, examples))}{', …' if seen > len(examples) else ''}), and nothing was judged by "
             f"them. {f'{command} scores the {rows - seen:,} others; ' if seen < rows else ''}"
             "--dataset NAME@VERSION names one that none has seen"
+        )
+
+
+class GroupsSeen(BadInput):
+    """Rows that a model is to be judged by, of which some are of a group that it was trained on.
+
+    Args:
+        what: which rows.
+        seen_by: the model.
+        trained_on: its dataset.
+        rows: how many there are.
+        seen: how many of them are of such a group.
+        column: of the groups.
+        groups: those that were seen.
+        command: scores the others.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        seen_by: str,
+        trained_on: str,
+        rows: int,
+        seen: int,
+        column: str,
+        groups: Sequence[str],
+        command: str,
+    ) -> None:
+        self.seen_by, self.trained_on, self.rows, self.seen, self.groups = seen_by, trained_on, rows, seen, list(groups)
+        shown = f"{', '.join(groups[:5])}{', …' if len(groups) > 5 else ''}"
+        super().__init__(
+            f"{seen:,} of the {rows:,} {what} are of groups whose other rows {seen_by} was trained on in {trained_on} "
+            f"({len(groups):,}, {column} {shown}), and nothing was judged by them. "
+            f"{f'{command} scores the {rows - seen:,} others; ' if seen < rows else ''}"
+            "--dataset NAME@VERSION names one with groups that none has seen"
         )
 
 

@@ -64,3 +64,10 @@ class AnswerLost(ServiceFailed):
 
 class DownloadFailed(ModelyardError):
     """A download did not finish, or its checksum differs."""
+
+
+def find_remedy(error: BaseException) -> str | None:
+    """What helps against an error of another package that does not say so itself; None where nothing is known."""
+    if "libgomp" in str(error):
+        return "install the system's OpenMP library (Debian, Ubuntu: apt install libgomp1; Fedora: dnf install libgomp)"
+    return None

@@ -5,19 +5,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from modelyard.data.predictions import as_column
 from modelyard.errors import ModelFailed
 
 
 class AnswerColumns:
     """The columns of one model's answers; ``convert`` takes them batch by batch.
 
+    Attributes:
+        names: theirs, where the model has several answers to a row; else empty.
+
     Args:
         model: its name, e.g. ``houses_model/4``, for errors.
+        names: as above.
         doubles: whether integers are written as doubles, also where the first batch has nothing else.
     """
 
-    def __init__(self, model: str, *, doubles: bool = False) -> None:
-        self._model, self._doubles = model, doubles
+    def __init__(self, model: str, *, names: tuple[str, ...] = (), doubles: bool = False) -> None:
+        self.names, self._model, self._doubles = names, model, doubles
         self._types: list[Any] = []
         self._done = 0
 
@@ -40,7 +45,9 @@ class AnswerColumns:
 
     def _convert(self, values: "np.ndarray[Any, Any]", wanted: Any) -> Any:
         try:
-            return pa.array(np.ascontiguousarray(values), type=wanted, from_pandas=values.dtype == object)
+            column = as_column(values, wanted)
+            is_whole = wanted is None and pa.types.is_integer(column.type)
+            return column.cast(pa.float64()) if self._doubles and is_whole else column
         except MemoryError:
             raise
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:

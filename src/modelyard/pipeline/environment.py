@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped,unused-ignore]
 
 from modelyard.data.predictions import digest_predictions
+from modelyard.pipeline.models import ask
 from modelyard.tracking.runs import ActiveRun
 from modelyard.workloads.contract import Processed
 
@@ -84,7 +85,7 @@ def list_packages() -> dict[str, str]:
 
 def predict_test(model: Any, processed: Processed) -> Any:
     """The model's answers to all test rows at once: another batch size may round otherwise."""
-    return model.predict(processed.load_rows("test")[processed.X.column_names])
+    return ask(model, processed.load_rows("test")[processed.X.column_names], name="the model")
 
 
 def log_environment(run: ActiveRun, model: Any, processed: Processed) -> None:

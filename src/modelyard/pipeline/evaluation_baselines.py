@@ -6,7 +6,8 @@ import numpy as np
 
 from modelyard.data.dataset_reader import DatasetFiles
 from modelyard.pipeline.evaluation_request import EvaluationRequest
-from modelyard.pipeline.overlap import Mask, find_rows, take_rows
+from modelyard.pipeline.group_overlap import Mask
+from modelyard.pipeline.overlap import find_rows, take_rows
 from modelyard.pipeline.scorer import Metrics
 from modelyard.workloads.contract import Processed
 from modelyard.workloads.rules import Limit

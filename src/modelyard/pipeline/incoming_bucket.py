@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from modelyard.errors import BadInput, RawDataMalformed, StackRefused
-from modelyard.pipeline.incoming import is_name_inside, select_names
+from modelyard.pipeline.incoming import Choices, is_name_inside, select_names
 from modelyard.pipeline.raw_bucket import open_client, translated
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _REMEDIES = {
 
 
 def download(
-    address: str, *, folder: Path, preferred: Sequence[str], report: Callable[[str], None]
+    address: str, *, folder: Path, preferred: Choices, report: Callable[[str], None]
 ) -> tuple[str, tuple[Path, ...]]:
     """Copy an object, or the raw files under a prefix, into ``folder``; a megabyte is in memory at a time.
 
@@ -38,7 +38,7 @@ def download(
     Args:
         address: ``s3://bucket/key`` or ``s3://bucket/prefix``; a prefix ends where a folder would.
         folder: where the copies are made, under the names that they have below the prefix.
-        preferred: names to look for first.
+        preferred: names to look for first; a tuple of them is a set of files, which are used together.
         report: told what is copied.
 
     Returns:

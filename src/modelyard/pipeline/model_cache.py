@@ -4,20 +4,14 @@ import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
 
-from modelyard.data.hashes import HashedFile, hash_folder
+from modelyard.data.hashes import HashedFile, digest_files, hash_folder
 from modelyard.errors import InvalidSetting
-from modelyard.store.canonical import hash_json
 from modelyard.tracking.models import download_model
-
-
-def digest_files(files: Sequence[HashedFile]) -> str:
-    """sha256 (64 hex digits) of a model's list of files: of their paths, hashes and sizes."""
-    return hash_json([asdict(file) for file in sorted(files, key=lambda file: file.path)])
 
 
 @dataclass(frozen=True, slots=True)

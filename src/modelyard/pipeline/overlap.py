@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 from modelyard.data.compatibility import list_features, list_targets
 from modelyard.data.dataset import DatasetTables
 from modelyard.data.dataset_reader import DatasetFiles
-from modelyard.errors import BadInput, RowsSeen
+from modelyard.errors import BadInput, GroupsSeen, RowsSeen
 from modelyard.pipeline.datasets import open_recorded
 from modelyard.pipeline.evaluation_request import EvaluationRequest
+from modelyard.pipeline.group_overlap import Mask, find_seen_groups
 from modelyard.pipeline.models import VerifiedModel
+from modelyard.pipeline.scorer import find_column
 from modelyard.pipeline.session import Report, Session
 from modelyard.store.datasets import Dataset
 
@@ -25,7 +27,6 @@ TRAINED_ON = ("train", "validation")  # the splits that a fit may use
 _EXAMPLES = 5
 
 Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
-Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 def find_left_out(
@@ -33,21 +34,29 @@ def find_left_out(
 ) -> Mask | None:
     """The test rows to pass over, since a model was trained on them; None where there are none.
 
+    Where the scorer keeps groups on one side of a split, rows of a group that a model was trained on count too, also on
+    its own dataset.
+
     Raises:
-        RowsSeen: there are some, and nobody has asked to leave them out.
+        GroupsSeen: there are rows of such a group, and nobody has asked to leave them out.
+        RowsSeen: the same, of rows that a model was trained on.
         BadInput: no row is left.
+        ContentMismatch, RecordLost: what a model was trained on cannot be read any more.
     """
     left_out: Mask | None = None
     for number, model in enumerate(models):
-        if model.dataset.digest == request.dataset.digest:  # whose split says that none was
+        is_same = model.dataset.digest == request.dataset.digest  # whose split says that no row was
+        if is_same and not request.scorer.split_by_group:
             continue
         report("evaluation", 0.1, "looking for rows that a model was trained on")
-        seen = find_seen(session, rows=files, trained_on=model.dataset)
-        if not seen.any():
-            continue
-        if not request.unseen_rows:
-            raise _refuse(request, files, model, seen, is_live=number > 0)
-        left_out = seen if left_out is None else left_out | seen
+        with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
+            others = files if is_same else open_recorded(session, model.dataset, folder=Path(folder))
+            if request.scorer.split_by_group:  # first: a row that was seen is mostly one of many of its group
+                left_out = _join(left_out, _find_groups(request, files, model, others, is_live=number > 0))
+            seen = None if is_same else find_seen(files, others=others, trained_on=model.dataset)
+            if seen is not None and seen.any() and not request.unseen_rows:
+                raise _refuse(request, files, model, seen, is_live=number > 0)
+            left_out = _join(left_out, seen)
     if left_out is not None and left_out.all():
         dataset = request.dataset
         raise BadInput(
@@ -57,26 +66,48 @@ def find_left_out(
     return left_out
 
 
+def _join(left_out: Mask | None, seen: Mask | None) -> Mask | None:
+    if seen is None or not seen.any():
+        return left_out
+    return seen if left_out is None else left_out | seen
+
+
+def _find_groups(
+    request: EvaluationRequest, files: DatasetFiles, model: VerifiedModel, others: DatasetFiles, *, is_live: bool
+) -> Mask:
+    column = request.scorer.group_column
+    assert column is not None  # noqa: S101  a scorer that keeps groups apart names their column
+    name = column.partition(".")[2]
+    theirs = find_column(model.dataset, name)
+    seen, groups = find_seen_groups(files, column, others=others, their_column=theirs, trained_on=TRAINED_ON)
+    if seen.any() and not request.unseen_rows:
+        raise GroupsSeen(**_describe(request, model, seen, is_live=is_live), column=name, groups=groups)
+    return seen
+
+
 def _refuse(
     request: EvaluationRequest, files: DatasetFiles, model: VerifiedModel, seen: Mask, *, is_live: bool
 ) -> RowsSeen:
-    dataset, version = request.dataset, request.version
     split = pq.read_table(files.path("split"))["split"]
     numbers = np.flatnonzero(split.to_numpy() == "test")
-    live = ", which is in production," if is_live else ""
+    return RowsSeen(**_describe(request, model, seen, is_live=is_live), examples=numbers[seen][:_EXAMPLES].tolist())
+
+
+def _describe(request: EvaluationRequest, model: VerifiedModel, seen: Mask, *, is_live: bool) -> dict[str, Any]:
+    """Who has seen how many rows, and what scores the others."""
+    dataset, version = request.dataset, request.version
     elsewhere = f" --dataset {dataset.name}@{dataset.version}" if dataset.dataset_id != version.dataset_id else ""
-    return RowsSeen(
-        f"test rows of {dataset.name} {dataset.version}",
-        seen_by=f"{model.version.label}{live}",
-        trained_on=f"{model.dataset.name} {model.dataset.version}",
-        rows=len(seen),
-        seen=int(seen.sum()),
-        examples=numbers[seen][:_EXAMPLES].tolist(),
-        command=f"modelyard evaluate {version.label}{elsewhere} --unseen-rows",
-    )
+    return {
+        "what": f"test rows of {dataset.name} {dataset.version}",
+        "seen_by": f"{model.version.label}{', which is in production,' if is_live else ''}",
+        "trained_on": f"{model.dataset.name} {model.dataset.version}",
+        "rows": len(seen),
+        "seen": int(seen.sum()),
+        "command": f"modelyard evaluate {version.label}{elsewhere} --unseen-rows",
+    }
 
 
-def find_seen(session: Session, *, rows: DatasetFiles, trained_on: Dataset) -> Mask:
+def find_seen(rows: DatasetFiles, *, others: DatasetFiles, trained_on: Dataset) -> Mask:
     """Which of the test rows of a dataset are among those that a model trained on ``trained_on`` may have seen.
 
     Rows are the same if all features of ``trained_on`` and its targets are, by a 64-bit hash of their values: a
@@ -84,27 +115,22 @@ def find_seen(session: Session, *, rows: DatasetFiles, trained_on: Dataset) -> M
     that of a part of the rows, and some 40 bytes a test row.
 
     Args:
-        session: open connections.
         rows: the files of the dataset whose test rows are meant.
-        trained_on: the model's dataset, which is another one; its train and validation rows count.
+        others: those of the model's dataset, which is another one; its train and validation rows count.
+        trained_on: the model's dataset.
 
     Returns:
         One value a test row.
-
-    Raises:
-        ContentMismatch, RecordLost: what the model was trained on cannot be read any more.
     """
     features = [column["name"] for column in list_features(trained_on.schema)]
-    with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:
-        others = open_recorded(session, trained_on, folder=Path(folder))
-        types = _choose_types(others, rows, features, list_targets(trained_on.schema))
-        parts = [np.empty(0, np.uint64), *hash_rows(rows, types, ("test",))]
-        hashes, places = np.unique(np.concatenate(parts), return_inverse=True)
-        found = np.zeros(len(hashes), bool)
-        if len(hashes):
-            for part in hash_rows(others, types, TRAINED_ON):
-                at = np.minimum(np.searchsorted(hashes, part), len(hashes) - 1)
-                found[at[hashes[at] == part]] = True
+    types = _choose_types(others, rows, features, list_targets(trained_on.schema))
+    parts = [np.empty(0, np.uint64), *hash_rows(rows, types, ("test",))]
+    hashes, places = np.unique(np.concatenate(parts), return_inverse=True)
+    found = np.zeros(len(hashes), bool)
+    if len(hashes):
+        for part in hash_rows(others, types, TRAINED_ON):
+            at = np.minimum(np.searchsorted(hashes, part), len(hashes) - 1)
+            found[at[hashes[at] == part]] = True
     seen: Mask = found[places]
     return seen
 

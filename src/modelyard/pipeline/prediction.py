@@ -17,7 +17,6 @@ from modelyard.data.files import find_num_rows, open_batches, tells_widths
 from modelyard.errors import BadInput, SchemaMismatch, UnknownName
 from modelyard.pipeline.answer_columns import AnswerColumns
 from modelyard.pipeline.batches import BATCH_ROWS, read_ahead
-from modelyard.pipeline.models import ask
 from modelyard.pipeline.serving import ServedModel
 from modelyard.pipeline.session import Report, say_nothing
 
@@ -52,9 +51,10 @@ def predict_file(
 ) -> PredictedFile:
     """Write a row for each row of a file: its columns that are no features, the predictions, and the policy's version.
 
-    The predictions are called ``prediction``, or where there are several like the targets; ``policy_version`` is null
-    where a model version was named. Parquet and Arrow keep in their metadata which policy, version and model it was,
-    the digest of its files, and when. While a batch is predicted the next one is read and the last one written.
+    The predictions are called ``prediction``, or where there are several as the model names them, else like the
+    targets; ``policy_version`` is null where a model version was named. Parquet and Arrow keep in their metadata which
+    policy, version and model it was, the digest of its files, and when. While a batch is predicted the next one is read
+    and the last one written.
 
     Args:
         model: as ``load_served`` gives it.
@@ -112,15 +112,17 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.features = self.model.features
-        differences = check_features(self.schema, self.features, widths=tells_widths(self.path))
+        differences = check_features(
+            self.schema, self.features, widths=tells_widths(self.path), optional=self.model.optional
+        )
         if differences:
             raise SchemaMismatch(str(self.path), self.model.expected, differences)
         names = {column["name"] for column in self.features}
         self.others = [place for place, name in enumerate(self.schema.names) if name not in names]
-        targets = self.model.source.targets
-        self._refuse_taken([VERSION_COLUMN, *(targets if len(targets) > 1 else ["prediction"])])
         source = self.model.source
-        self.answers = AnswerColumns(source.model, doubles=source.task == "regression")
+        several = self.model.answers or (source.targets if len(source.targets) > 1 else ())
+        self._refuse_taken([VERSION_COLUMN, *(several or ["prediction"])])
+        self.answers = AnswerColumns(source.model, names=self.model.answers, doubles=source.task == "regression")
         self.metadata = {
             f"modelyard.{name}": str(value)
             for name, value in (
@@ -143,7 +145,7 @@ class _Work:
         """Each batch, and its features as the frame that the model takes."""
         for rows in tables:
             try:
-                features = take_features(rows, self.features)
+                features = take_features(rows, self.features, optional=self.model.optional)
             except pa.ArrowInvalid as error:
                 raise SchemaMismatch(str(self.path), self.model.expected, [str(error).partition("\n")[0]]) from None
             yield rows, features.to_pandas()
@@ -152,7 +154,7 @@ class _Work:
         """The rows of the output."""
         version = pa.scalar(self.model.source.policy_version, pa.int32())
         for rows, frame in prepared:
-            predictions = self._name(ask(self.model.estimator, frame, name=self.model.source.model))
+            predictions = self._name(self.model.ask(frame))
             self.nan_rows += _count_nan(list(predictions.values()))
             fields = [self.schema.field(place) for place in self.others]
             columns: list[Any] = [rows.column(place) for place in self.others]
@@ -164,8 +166,8 @@ class _Work:
     def _name(self, values: Any) -> dict[str, Any]:
         by_column = self.answers.convert(values)
         targets = self.model.source.targets
-        names = ["prediction"]
-        if len(by_column) > 1:
+        names = list(self.answers.names) or ["prediction"]
+        if len(by_column) > 1 and not self.answers.names:
             fits = len(by_column) == len(targets)
             names = targets if fits else [f"prediction_{number}" for number in range(len(by_column))]
         if not self.columns:

@@ -14,11 +14,13 @@ import yaml
 
 from modelyard.data.hashes import md5_file, sha256_file
 from modelyard.errors import BadInput, DownloadFailed, RawDataMalformed, RawDataNotFound
-from modelyard.pipeline.incoming import find_files, is_name_inside
+from modelyard.pipeline.incoming import Choices, find_files, find_preferred, is_name_inside, list_sets, tell_choices
 from modelyard.pipeline.raw_store import open_raw_store
 from modelyard.workloads.contract import Workload
 
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+Named = str | Path | Sequence[str | Path]  # a file, a folder or s3://bucket/prefix; or several files
 
 DataSource = Literal["file_path", "download", "sample"]
 
@@ -75,31 +77,35 @@ class RawData:
 
 
 def locate_raw(
-    workload: Workload, *, data: str | Path | None, data_dir: Path, folder: Path, report: Callable[[str], None]
+    workload: Workload, *, data: Named | None, data_dir: Path, folder: Path, report: Callable[[str], None]
 ) -> LocatedData:
     """Find the raw files: those named, else the data folder's, else the public download, else the built-in sample.
 
     Args:
         workload: whose data.
-        data: a file, a folder or ``s3://bucket/prefix`` that was named; with it nothing else is tried. Of a folder or
-            prefix the first of the workload's own file names is taken, else every file that can be read.
+        data: a file, a folder or ``s3://bucket/prefix`` that was named, or several files; with it nothing else is
+            tried. Of a folder or prefix the first of the workload's own file names or sets of them is taken, else every
+            file that can be read. Files of a set come in its order.
         data_dir: the data folder.
         folder: where a download or sample is written.
         report: told what is being tried.
 
     Raises:
-        BadInput: nothing was named.
+        BadInput: nothing was named, or several files are called alike or are no files.
         RawDataNotFound: the named file is not there.
         RawDataMalformed: the named folder or prefix holds nothing that can be read.
         ServiceFailed: the bucket is not there, does not answer, or refuses.
     """
     spec = workload.spec
     if data is not None:
-        return _locate_named(data, preferred=spec.raw_files, folder=folder, report=report)
-    found = _find_in(data_dir / spec.name, spec.raw_files) or _find_in(data_dir, spec.raw_files)
+        named = [data] if isinstance(data, str | Path) else list(data)
+        if len(named) > 1:
+            return _locate_several(named, preferred=spec.raw_files)
+        return _locate_named(named[0] if named else "", preferred=spec.raw_files, folder=folder, report=report)
+    found = find_preferred(data_dir / spec.name, spec.raw_files) or find_preferred(data_dir, spec.raw_files)
     if found is not None:
-        return LocatedData(files=(found,), source="file_path", why=f"found in the data folder {data_dir}")
-    report(f"no {' or '.join(spec.raw_files)} in {data_dir / spec.name}: trying the public download")
+        return LocatedData(files=found, source="file_path", why=f"found in the data folder {data_dir}")
+    report(f"no {' or '.join(tell_choices(spec.raw_files))} in {data_dir / spec.name}: trying the public download")
     try:
         files = workload.download(folder)
         return LocatedData(files=tuple(files), source="download", why="downloaded, checksum verified")
@@ -109,9 +115,23 @@ def locate_raw(
         return LocatedData(files=tuple(files), source="sample", why=why)
 
 
-def _locate_named(
-    data: str | Path, *, preferred: Sequence[str], folder: Path, report: Callable[[str], None]
-) -> LocatedData:
+def _locate_several(named: Sequence[str | Path], *, preferred: Choices) -> LocatedData:
+    """Files that were named one by one; those of a set come in its order."""
+    paths = [Path(one) for one in named]
+    for given, path in zip(named, paths, strict=True):
+        if str(given).startswith("s3:/") or _is_folder(path):
+            raise BadInput(
+                f"of several --data each is a file, and {given} is not; name one folder or s3://bucket/prefix with all"
+            )
+    by_name = {path.name: path for path in paths}
+    if len(by_name) < len(paths):
+        twice = next(path.name for path in paths if by_name[path.name] is not path)
+        raise BadInput(f"two of the files of --data are called {twice}; rename one, or name a folder that holds both")
+    names = next((names for names in list_sets(preferred) if {*names} == {*by_name}), tuple(by_name))
+    return LocatedData(files=tuple(by_name[name] for name in names), source="file_path", why="named")
+
+
+def _locate_named(data: str | Path, *, preferred: Choices, folder: Path, report: Callable[[str], None]) -> LocatedData:
     if not str(data):
         raise BadInput("--data is empty; name a file, a folder or s3://bucket/prefix")
     if str(data).startswith("s3:/"):
@@ -121,24 +141,31 @@ def _locate_named(
         address, files = download(str(data), folder=copies, preferred=preferred, report=report)
         return LocatedData(files=files, source="file_path", why=f"copied from {address}", folder=copies)
     path = Path(data)
+    is_folder = _is_folder(path)
+    root = path if is_folder else path.parent
+    while "=" in root.name:  # a part of a partitioned folder keeps the names that hold its values
+        root = root.parent
+    if is_folder:
+        return LocatedData(files=find_files(path, preferred=preferred), source="file_path", why="named", folder=root)
+    return LocatedData(files=(path,), source="file_path", why="named", folder=None if root == path.parent else root)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder; else it is a file.
+
+    Raises:
+        RawDataNotFound: it is not there.
+        RawDataMalformed: it is neither, or cannot be looked at.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         raise RawDataNotFound(path) from None
     except OSError as error:
         raise RawDataMalformed(path, [f"it cannot be read: {error.strerror}"]) from None
-    root = path if stat.S_ISDIR(mode) else path.parent
-    while "=" in root.name:  # a part of a partitioned folder keeps the names that hold its values
-        root = root.parent
-    if stat.S_ISDIR(mode):
-        return LocatedData(files=find_files(path, preferred=preferred), source="file_path", why="named", folder=root)
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise RawDataMalformed(path, ["it is neither a file nor a folder"], hint="Name a file.")
-    return LocatedData(files=(path,), source="file_path", why="named", folder=None if root == path.parent else root)
-
-
-def _find_in(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return stat.S_ISDIR(mode)
 
 
 def hash_raw(located: LocatedData) -> HashedData:

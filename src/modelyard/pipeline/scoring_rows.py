@@ -18,8 +18,9 @@ from modelyard.data.whole_groups import WholeGroups
 from modelyard.errors import ContentMismatch
 from modelyard.pipeline.answer_columns import AnswerColumns
 from modelyard.pipeline.batches import BATCH_ROWS
+from modelyard.pipeline.group_overlap import Mask
 from modelyard.pipeline.models import VerifiedModel
-from modelyard.pipeline.overlap import Mask, find_rows, take_rows
+from modelyard.pipeline.overlap import find_rows, take_rows
 from modelyard.store.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ class PredictionsFile:
     """A Parquet file of rows with their truth and each model's answer; a context manager that closes it.
 
     Columns: ``row`` (its number in the dataset, from 0), ``truth`` (of several targets ``truth_<name>``), ``candidate``
-    and, where a version is live, ``production``. Memory is that of a batch.
+    and, where a version is live, ``production``; where the model names its answers ``candidate_<name>`` each. Memory is
+    that of a batch.
 
     Args:
         path: of the file.
@@ -170,7 +172,7 @@ class PredictionsFile:
         columns |= {"truth" if y.num_columns == 1 else f"truth_{name}": y[name] for name in y.column_names}
         for name, values in answers.items():
             if values is not None:
-                columns[name] = _join(self._answers[name].convert(values))
+                columns |= _name(name, self._answers[name], values)
         table = pa.table(columns)
         if self._writer is None:
             self._schema = table.schema
@@ -184,6 +186,13 @@ class PredictionsFile:
                 write_page_checksum=True,
             )
         self._writer.write_table(table.cast(self._schema))
+
+
+def _name(model: str, answers: AnswerColumns, values: Array) -> dict[str, Any]:
+    columns = answers.convert(values)
+    if not answers.names:
+        return {model: _join(columns)}
+    return {f"{model}_{name}": column for name, column in zip(answers.names, columns, strict=True)}
 
 
 def _join(columns: Sequence[Any]) -> Any:

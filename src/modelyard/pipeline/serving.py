@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelyard.data.compatibility import compare_frame, list_features
-from modelyard.data.hashes import HashedFile
+from modelyard.data.features import fill_features
+from modelyard.data.hashes import HashedFile, digest_files
 from modelyard.errors import BadInput, SchemaMismatch
-from modelyard.pipeline.model_cache import ModelCache, digest_files
+from modelyard.pipeline.model_cache import ModelCache
 from modelyard.pipeline.models import ask
 from modelyard.pipeline.session import Session
 from modelyard.store.loadable import Loadable, resolve_loadable
@@ -26,13 +27,15 @@ class Prediction:
     """What a model has answered for n rows, and which one it was.
 
     Attributes:
-        values: of shape (n,), or (n, k) where it predicts k targets.
+        values: of shape (n,), or (n, k) where it gives k answers to a row; of objects where these differ in type.
+        answers: names of the k columns, where the model names them; else empty.
         policy_id: None, and ``policy_version`` too, where a model version was loaded by its own name.
         model: the model version, e.g. ``houses_model/4``.
         config_defaults: of the policy version.
     """
 
     values: Any
+    answers: tuple[str, ...]
     policy_id: str | None
     policy_version: int | None
     model: str
@@ -47,11 +50,15 @@ class ServedModel:
         source: the policy version and model version that it is.
         digest: sha256 of its list of files.
         estimator: what it was stored as.
+        answers: names of the columns that it answers with, where there are several; else empty.
+        optional: features that rows may lack; it is given nulls there.
     """
 
     source: Loadable
     digest: str
     estimator: Any
+    answers: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     @property
     def features(self) -> list[dict[str, Any]]:
@@ -62,23 +69,29 @@ class ServedModel:
         """One prediction a row.
 
         Args:
-            frame: n rows with the features by their names; their order is free, and other columns are left alone.
+            frame: n rows with the features by their names; their order is free, other columns are left alone, and those
+                that are optional may be missing.
 
         Raises:
             SchemaMismatch: features are missing or of another type; nothing was predicted.
             ModelFailed: the model's code failed, or it has not answered each row once.
         """
         chosen = frame[[column["name"] for column in self.features if column["name"] in frame.columns]]
-        differences = compare_frame(chosen, self.features)
+        differences = compare_frame(chosen, self.features, optional=self.optional)
         if differences:
             raise SchemaMismatch("the input", self.expected, differences)
         return Prediction(
-            values=ask(self.estimator, chosen, name=self.source.model),
+            values=self.ask(fill_features(chosen, self.features, optional=self.optional)),
+            answers=self.answers,
             policy_id=self.source.policy_id,
             policy_version=self.source.policy_version,
             model=self.source.model,
             config_defaults=self.source.config_defaults,
         )
+
+    def ask(self, rows: "pd.DataFrame") -> Any:
+        """What it answers to rows that were checked, as ``pipeline.models.ask`` gives it."""
+        return ask(self.estimator, rows, name=self.source.model, answers=self.answers)
 
     @property
     def expected(self) -> str:
@@ -109,7 +122,13 @@ def load_served(session: Session, text: str, *, cache: Path, tell: Callable[[str
     kept = ModelCache(cache).open(session.mlflow, model_id=source.mlflow_model_id, files=files, tell=tell)
     with kept as folder:
         estimator = open_model(folder, files, model_id=source.mlflow_model_id)
-    return ServedModel(source=source, digest=digest_files(files), estimator=estimator)
+    return ServedModel(
+        source=source,
+        digest=digest_files(files),
+        estimator=estimator,
+        answers=estimator.answers,
+        optional=estimator.optional,
+    )
 
 
 def download_files(session: Session, text: str, folder: Path) -> tuple[Loadable, list[HashedFile]]:

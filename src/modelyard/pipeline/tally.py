@@ -14,8 +14,8 @@ from modelyard.data.scoring import Interval, Scores, compare_metrics, compare_sc
 from modelyard.pipeline.answer_columns import AnswerColumns
 from modelyard.pipeline.batches import read_ahead
 from modelyard.pipeline.evaluation_request import EvaluationRequest
+from modelyard.pipeline.group_overlap import Mask
 from modelyard.pipeline.models import VerifiedModel, ask
-from modelyard.pipeline.overlap import Mask
 from modelyard.pipeline.scorer import Metrics, Scorer
 from modelyard.pipeline.scoring_rows import Array, Batch, PredictionsFile, read_test_rows
 from modelyard.pipeline.session import Report
@@ -159,7 +159,10 @@ def _find_groups(batch: Batch, column: str | None) -> Any:
 
 
 class AnswerSample:
-    """Truth and answers of at most 20,000 rows that stand for all; which these are depends on their positions only."""
+    """Truth and answers of at most 20,000 rows that stand for all; which these are depends on their positions only.
+
+    Of several answers to one target the first is kept.
+    """
 
     def __init__(self) -> None:
         self._sample, self._seen = RowSample(SAMPLE_ROWS), 0
@@ -170,8 +173,10 @@ class AnswerSample:
         joining, staying = self._sample.choose(self._seen, len(batch.numbers))
         self._seen += len(batch.numbers)
         truth = batch.rows.y.column(0).to_numpy()
-        for name, values in {"truth": truth, **answers}.items():
-            if values is not None:
+        for name, found in {"truth": truth, **answers}.items():
+            if found is not None:
+                answers_target = found.ndim == 2 and batch.rows.y.num_columns == 1  # by the first of several columns
+                values = np.array(found[:, 0].tolist()) if answers_target else found
                 parts = self._kept.setdefault(name, [])
                 parts.append(values[joining])
                 if staying is not None:
@@ -225,14 +230,14 @@ def score_rows(
     )
     doubles = scorer.task != "classification"  # a model of numbers may answer with whole ones for a while
     columns = {
-        name: AnswerColumns(model.version.label, doubles=doubles)
+        name: AnswerColumns(model.version.label, names=model.estimator.answers, doubles=doubles)
         for name, model in (("candidate", models[0]), ("production", models[-1]))
     }
     with PredictionsFile(path, columns) as predictions:
         for batch in read_ahead(batches):
             # the columns were compared by record, and were cast to the types that each model takes
             answers = [
-                ask(model.estimator, rows, name=model.version.label)
+                ask(model.estimator, rows, name=model.version.label, answers=scorer.answers or model.estimator.answers)
                 for model, rows in zip(models, batch.inputs, strict=True)
             ]
             candidate, production = answers[0], answers[-1] if compared else None

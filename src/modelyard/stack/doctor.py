@@ -1,5 +1,6 @@
 """Checks of the surroundings: what would keep the stack from starting, and what to do about it."""
 
+import ctypes
 import os
 import platform
 import shutil
@@ -59,6 +60,19 @@ def _check_packages(name: str, _: Settings) -> Iterator[Check]:
         yield Check(name, "fail", f"missing: {', '.join(missing)}", "install modelyard again (make setup)")
     else:
         yield Check(name, "ok", "all that MLflow and training need are installed")
+
+
+def _check_openmp(name: str, _: Settings) -> Iterator[Check]:
+    if platform.system() != "Linux":
+        yield Check(name, "ok", f"not looked at on {platform.system()}")
+        return
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        remedy = "install it (Debian, Ubuntu: apt install libgomp1; Fedora: dnf install libgomp)"
+        yield Check(name, "warn", "libgomp.so.1 is not here, and LightGBM's models need it", remedy)
+    else:
+        yield Check(name, "ok", "libgomp.so.1 is here, which LightGBM's models need")
 
 
 def _check_postgres(name: str, _: Settings) -> Iterator[Check]:
@@ -174,6 +188,7 @@ def _check_data(name: str, settings: Settings) -> Iterator[Check]:
 _CHECKS: tuple[tuple[str, Callable[[str, Settings], Iterator[Check]]], ...] = (
     ("python", _check_python),
     ("packages", _check_packages),
+    ("openmp", _check_openmp),
     ("postgresql", _check_postgres),
     ("account", _check_account),
     ("folder", _check_folder),

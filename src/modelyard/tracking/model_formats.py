@@ -1,4 +1,4 @@
-"""How a model's files are opened without a pickle: skops, models from code, native files of LightGBM and XGBoost.
+"""How a model's files are opened without a pickle: skops, models from code, blends, LightGBM's and XGBoost's own.
 
 Which it is stands in MLflow's own file ``MLmodel``. Of that file nothing is believed but names of files and columns.
 """
@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 import pandas as pd
 from mlflow.models import Model
+from mlflow.types import Schema
 
-from modelyard.errors import ModelFailed, UntrustedModel
+from modelyard.errors import ContentMismatch, ModelFailed, UntrustedModel, find_remedy
+from modelyard.tracking.blends import BLEND_FILE, LOADER, open_blend
 from modelyard.tracking.model_code import CodeModel
 from modelyard.tracking.skops_file import list_untrusted_types, load_estimator
 
@@ -43,14 +45,18 @@ class ModelFormat:
         code: of a model from code, the folder of the modules that it brings; None where it brings none.
         model_class: as MLflow names it; "" where that does not matter.
         inputs: names of the columns that its signature has; None where it has none, or columns without names.
+        optional: those of them that may be missing.
+        answers: names of the columns that it answers with by its signature; empty for one column or without names.
         python: the version of Python that it was logged with, "" where that is not said.
     """
 
-    kind: Literal["skops", "code", "lightgbm", "xgboost"]
+    kind: Literal["skops", "code", "lightgbm", "xgboost", "blend"]
     file: str
     code: str | None = None
     model_class: str = ""
     inputs: tuple[str, ...] | None = None
+    optional: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     python: str = ""
 
 
@@ -64,16 +70,25 @@ def find_format(root: Path) -> ModelFormat:
         model = Model.load(str(root))
         schema = model.signature.inputs if model.signature else None
         inputs = tuple(schema.input_names()) if schema is not None and schema.has_input_names() else None
+        optional = tuple(schema.optional_input_names()) if schema is not None and inputs is not None else ()
+        answers = _name_answers(model.signature.outputs if model.signature else None)
         flavors = {str(name): dict(flavor) for name, flavor in model.flavors.items()}
     except Exception as error:  # the file comes from outside: MLflow's readers fail in many ways
         raise UntrustedModel(f"the model has no MLmodel file that can be read ({type(error).__name__})") from None
     pyfunc = flavors.get("python_function", {})
-    common: dict[str, Any] = {"inputs": inputs, "python": str(pyfunc.get("python_version", ""))}
+    common: dict[str, Any] = {
+        "inputs": inputs,
+        "optional": optional,
+        "answers": answers,
+        "python": str(pyfunc.get("python_version", "")),
+    }
     if pyfunc.get("predict_fn", "predict") != "predict":
         raise UntrustedModel(f"the model answers with {pyfunc['predict_fn']}, and only predict is called; {FROM_CODE}")
     if pyfunc.get("loader_module") in _PYTHON_LOADERS:
         file = _check_code(root, pyfunc)
         return ModelFormat(kind="code", file=file, code=pyfunc.get("code") or None, **common)
+    if pyfunc.get("loader_module") == LOADER:
+        return ModelFormat(kind="blend", file=_find_file(root, BLEND_FILE), **common)
     if "sklearn" in flavors:
         return ModelFormat(kind="skops", file=_check_skops(root, flavors["sklearn"]), **common)
     if "lightgbm" in flavors:
@@ -85,28 +100,49 @@ def find_format(root: Path) -> ModelFormat:
     raise UntrustedModel(f"models of the flavor {', '.join(sorted(flavors)) or 'none'} are not opened; {FROM_CODE}")
 
 
-def open_model(root: Path) -> Any:
-    """Open a model whose files were verified: something with ``predict``, which takes the columns of its signature.
+class OpenedModel:
+    """A model that takes the columns of its signature out of more.
+
+    Attributes:
+        optional: the columns that rows may lack; whoever asks fills in nulls.
+        answers: names of the columns that it answers with, where there are several; else empty.
+    """
+
+    def __init__(self, estimator: Any, found: ModelFormat) -> None:
+        self._estimator = estimator
+        self._names = None if found.inputs is None or found.kind == "code" else list(found.inputs)  # MLflow does so
+        self.optional, self.answers = found.optional, found.answers
+
+    def predict(self, rows: Any) -> Any:
+        """What it answers, as its own code gives it."""
+        if self._names is not None and isinstance(rows, pd.DataFrame) and list(rows.columns) != self._names:
+            rows = rows[self._names]
+        return self._estimator.predict(rows)
+
+
+def open_model(root: Path) -> OpenedModel:
+    """Open a model whose files were verified.
 
     Raises:
         UntrustedModel: as ``find_format`` does; nothing of it was opened.
+        ContentMismatch: a member of a blend is not what was blended.
         ModelFailed: its own code or a package that it needs failed.
     """
     found = find_format(root)
     try:
         if found.kind == "code":
-            return CodeModel(root, code=found.code)
+            return OpenedModel(CodeModel(root, code=found.code), found)
+        if found.kind == "blend":
+            return OpenedModel(open_blend(root, open_model), found)
         estimator = load_estimator(root / found.file) if found.kind == "skops" else _open_native(root, found)
         if not hasattr(estimator, "predict"):
             raise ModelFailed(f"{found.file} holds a {type(estimator).__name__}, which cannot predict; log a model")
-        return _take_columns(estimator, found)
-    except (UntrustedModel, ModelFailed):
+        return OpenedModel(estimator, found)
+    except (UntrustedModel, ModelFailed, ContentMismatch):
         raise
     except Exception as error:
-        raise ModelFailed(
-            f"the model could not be opened: {type(error).__name__}: {error}; "
-            "it needs what its requirements.txt names, installed where it is loaded"
-        ) from error
+        needed = find_remedy(error) or "it needs what its requirements.txt names, installed where it is loaded"
+        raise ModelFailed(f"the model could not be opened: {type(error).__name__}: {error}; {needed}") from error
 
 
 def _check_code(root: Path, pyfunc: dict[str, Any]) -> str:
@@ -209,17 +245,8 @@ class _Booster:
         return self._booster.predict(self._xgboost.DMatrix(frame))
 
 
-def _take_columns(estimator: Any, found: ModelFormat) -> Any:
-    return estimator if found.inputs is None else _Columns(estimator, list(found.inputs))
-
-
-class _Columns:
-    """An estimator that takes its columns out of more; MLflow does so itself for models from code."""
-
-    def __init__(self, estimator: Any, names: list[str]) -> None:
-        self._estimator, self._names = estimator, names
-
-    def predict(self, rows: Any) -> Any:
-        if isinstance(rows, pd.DataFrame) and list(rows.columns) != self._names:
-            rows = rows[self._names]
-        return self._estimator.predict(rows)
+def _name_answers(schema: Schema | None) -> tuple[str, ...]:
+    """The names of several answers; one alone needs no name."""
+    if schema is None or not schema.has_input_names() or len(schema.inputs) < 2:
+        return ()
+    return tuple(map(str, schema.input_names()))

@@ -12,6 +12,18 @@ from modelyard.errors import UntrustedModel
 # The only types beyond skops' own defaults that a model file may hold. What the file itself declares as trusted is
 # never asked.
 TRUSTED_TYPES = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "modelyard.workloads.eeg_remission.classifier.RemissionClassifier",
+    "modelyard.workloads.hourly_energy.features.CalendarFeatures",
+    "modelyard.workloads.hourly_energy.features.LagFeatures",
+    "modelyard.workloads.hourly_energy.rolling.CalmTrees",
+    "modelyard.workloads.hourly_energy.rolling.HourlyRidge",
+    "modelyard.workloads.hourly_energy.rolling.RollingForecaster",
+    "modelyard.workloads.pokewatch.models.MovingAverage",
+    "modelyard.workloads.pokewatch.models.ReturnModel",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",

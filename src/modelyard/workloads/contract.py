@@ -59,13 +59,19 @@ class WorkloadSpec:
         processing: class of the parameters that ``load_raw`` and ``process`` read; all that they are given.
         model_types: name → class of its parameters, ``processing`` among its bases; the first one is the default.
         configs: named parameter files that ship with the workload: name → (model type, parameters).
-        raw_files: file names that are looked for in the data folder, in this order; the first found is used.
+        raw_files: file names that are looked for in the data folder, in this order; the first found is used. A tuple
+            of names is a set of files, which are only used together.
         targets: column names of y.
         rules: what a training run must have logged, and the gate: the limits that an evaluation applies.
         mlflow_experiment: MLflow experiment of its training and evaluation runs.
         dataset_name: name of its datasets, in which ``{num_rows}`` stands for the number of rows; default: ``name``.
         group_column: column of extra whose values must not be on both sides of a split, or None.
         artifacts: artifact paths that every training must have logged.
+        model_artifact: name of the model among what a run has logged.
+        answers: names of the columns that a model's ``predict`` returns, where they are not one for each target; the
+            first of them answers the target.
+        optional_features: features that rows to predict may lack; the model is given nulls there.
+        blends: its models answer validation rows without having learned from them: weights may follow from these.
         expectations: what must hold of the rows of its datasets.
         drift: how far a column of new data may be from the training rows.
     """
@@ -77,7 +83,7 @@ class WorkloadSpec:
     baselines: tuple[str, ...]
     processing: type[Parameters]
     model_types: Mapping[str, type[Parameters]]
-    raw_files: tuple[str, ...]
+    raw_files: tuple[str | tuple[str, ...], ...]
     targets: tuple[str, ...]
     rules: Rules
     mlflow_experiment: str
@@ -85,6 +91,10 @@ class WorkloadSpec:
     dataset_name: str | None = None
     group_column: str | None = None
     artifacts: tuple[str, ...] = ()
+    model_artifact: str = "model"
+    answers: tuple[str, ...] = ()
+    optional_features: tuple[str, ...] = ()
+    blends: bool = False
     expectations: Expectations = Expectations()  # noqa: RUF009  frozen
     drift: DriftLimits = DriftLimits()  # noqa: RUF009  frozen
 
@@ -150,7 +160,8 @@ class Trained:
     """What ``train`` returns.
 
     Attributes:
-        model: a fitted scikit-learn estimator whose ``predict`` takes rows of X.
+        model: a fitted scikit-learn estimator whose ``predict`` takes rows of X and returns an array of shape (n,), or
+            a DataFrame with the columns that ``spec.answers`` names.
         metrics: metric names prefixed by the rows they were computed on: ``train_rmse``, ``validation_rmse``,
             ``test_rmse``.
         figures: artifact path (``plots/residuals.png``) → figure.
@@ -214,7 +225,10 @@ class Workload(Protocol):
     def evaluate(
         self, rows: "pd.DataFrame", predictions: "np.ndarray[Any, Any]", /, *, parameters: Any
     ) -> dict[str, float]:
-        """Score predictions: ``rows`` holds X, y and extra of the scored rows, ``predictions`` one entry per row.
+        """Score predictions: ``rows`` holds X, y and extra of the scored rows.
+
+        ``predictions`` is of shape (n,), or where ``spec.answers`` has k names of shape (n, k), of objects if their
+        types differ.
 
         Returns:
             One finite number for each of ``spec.metrics``.

@@ -78,13 +78,21 @@ def start_run(
     attempt: int | None,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
+    run_id: str | None = None,
 ) -> Iterator[ActiveRun]:
-    """A run that ends FINISHED, FAILED (its traceback logged as an artifact) or, by Ctrl-C, KILLED."""
+    """A run that ends FINISHED, FAILED (its traceback logged as an artifact) or, by Ctrl-C, KILLED.
+
+    ``run_id`` names one of this experiment that is there already and is gone on with; else a new one is made.
+    """
     all_tags = {**(tags or {}), "run_type": run_type}
     if job_id is not None:
         all_tags |= {JOB_TAG: job_id, ATTEMPT_TAG: str(attempt)}
-    created = client.create_run(experiment_id, run_name=name, tags=all_tags)
-    run = ActiveRun(client, created.info.run_id, experiment_id)
+    if run_id is None:
+        run_id = client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
+    else:
+        client.update_run(run_id, name=name)
+        ActiveRun(client, run_id, experiment_id).log(tags=all_tags)
+    run = ActiveRun(client, run_id, experiment_id)
     try:
         yield run
     except BaseException as error:

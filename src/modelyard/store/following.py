@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
@@ -9,8 +10,9 @@ from psycopg import sql
 
 from modelyard.errors import ServiceFailed
 from modelyard.store.connections import Connection, connect, find_value
-from modelyard.store.jobs import Job, get_job
+from modelyard.store.jobs import DEFAULT_QUEUE, Job, get_job, name_queue
 
+News = TypeVar("News")
 _AWAY_WAIT_S = 300.0
 
 
@@ -31,6 +33,15 @@ def follow_job(
         RecordNotFound: there is no such job.
         ServiceFailed: the database does not come back.
     """
+    return follow(dsn, lambda connection: _watch(connection, job_id, quiet_s), tell=tell)
+
+
+def follow(dsn: str, watch: Callable[[Connection], Iterator[News]], *, tell: Callable[[str], None]) -> Iterator[News]:
+    """What ``watch`` yields on a connection; one that is lost is made anew, for up to five minutes.
+
+    Raises:
+        ServiceFailed: the database does not come back.
+    """
     away_since_s: float | None = None
     while True:
         try:
@@ -38,7 +49,7 @@ def follow_job(
                 if away_since_s is not None:
                     tell("PostgreSQL is back")
                 away_since_s = None
-                yield from _follow(connection, job_id, quiet_s)
+                yield from watch(connection)
                 return
         except (psycopg.OperationalError, ServiceFailed) as error:
             now_s = time.monotonic()
@@ -50,7 +61,7 @@ def follow_job(
             time.sleep(0.5)
 
 
-def _follow(connection: Connection, job_id: UUID, quiet_s: float | None) -> Iterator[Job | None]:
+def _watch(connection: Connection, job_id: UUID, quiet_s: float | None) -> Iterator[Job | None]:
     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"modelyard_job_{job_id}")))
     while True:
         job = get_job(connection, job_id=job_id)
@@ -63,8 +74,8 @@ def _follow(connection: Connection, job_id: UUID, quiet_s: float | None) -> Iter
             yield None
 
 
-def count_workers(connection: Connection, *, role: str) -> int:
-    """How many workers of a role (``trainer`` or ``evaluator``) are connected now."""
+def count_workers(connection: Connection, *, role: str, queue: str = DEFAULT_QUEUE) -> int:
+    """How many workers of a role (``trainer`` or ``evaluator``) and of a queue are connected now."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
-    nb_workers: int = find_value(connection, query, {"name": f"modelyard worker {role}"})
+    nb_workers: int = find_value(connection, query, {"name": f"modelyard worker {name_queue(role, queue)}"})
     return nb_workers

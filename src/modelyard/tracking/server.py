@@ -1,6 +1,9 @@
 """The MLflow server: a client with bounded waiting, and the addresses of its pages."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import mlflow
 from mlflow import MlflowClient
@@ -37,6 +40,11 @@ class Pages:
 
     def model_version(self, name: str, version: str) -> str:
         return self._at(f"/models/{name}/versions/{version}")
+
+    def compare(self, experiment_id: str, run_ids: Sequence[str]) -> str:
+        """Runs of one MLflow experiment side by side; the page finds them only where ``runs`` comes first."""
+        runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in ([*run_ids], [experiment_id]))
+        return f"{self.ui_url}/#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning"
 
     def _at(self, path: str) -> str:
         return f"{self.ui_url}/#{path}?workflowType=machine_learning"

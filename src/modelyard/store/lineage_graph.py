@@ -112,6 +112,10 @@ _MODELS: LiteralString = """
     FROM exp.model_versions AS v INNER JOIN exp.stages AS s USING (mlflow_model_name, mlflow_model_version)
     WHERE (v.mlflow_model_name = %(name)s AND v.mlflow_model_version = %(version)s)
         OR v.dataset_id = ANY(%(family)s)
+        OR v.mlflow_model_id IN (
+            SELECT jsonb_path_query(b.parameters, '$.members[*].model_id') #>> '{}' FROM exp.model_versions AS b
+            WHERE b.mlflow_model_name = %(name)s AND b.mlflow_model_version = %(version)s
+        )
         OR v.mlflow_run_id IN (SELECT u.mlflow_run_id FROM exp.dataset_uses AS u WHERE u.dataset_id = ANY(%(family)s))
     ORDER BY v.created_at
 """
@@ -176,12 +180,19 @@ def _add_dataset(lineage: Lineage, row: dict[str, Any]) -> None:
 def _add_model(lineage: Lineage, row: dict[str, Any]) -> None:
     run, model = f"run:{row['mlflow_run_id']}", _model_id(row)
     facts = {key: row[key] for key in ("mlflow_run_id", "model_type", "parameters", "code_version", "metrics")}
-    about = {"run_type": "training", "job_id": row["job_id"], "created_by": row["created_by"]}
+    members = row["parameters"].get("members")
+    is_blend = row["model_type"] == "blend" and isinstance(members, list)  # of another tool it may be anything
+    run_type = "blend" if is_blend else "training"
+    about = {"run_type": run_type, "job_id": row["job_id"], "created_by": row["created_by"]}
     lineage.add(run, "run", row["mlflow_run_id"], facts | about)
     lineage.add(model, "model version", model.removeprefix("model:"), row)
     for dataset_id in {row["dataset_id"]: None, **dict.fromkeys(row.pop("used"))}:
         lineage.link(f"dataset:{dataset_id}", run)
     lineage.link(run, model)
+    blended = {member["model_id"] for member in members} if is_blend else set()
+    for node in lineage.nodes.values():
+        if node.facts.get("mlflow_model_id") in blended:
+            lineage.link(node.node_id, run)
 
 
 def _add_evaluation(lineage: Lineage, row: dict[str, Any]) -> None:

@@ -50,6 +50,11 @@ class ModelVersion:
         """As it is written: ``houses_model/3``."""
         return f"{self.mlflow_model_name}/{self.mlflow_model_version}"
 
+    @property
+    def workload_file(self) -> str | None:
+        """sha256 of the file of its workload, where that is somebody's own; None where it ships."""
+        return self.code_version.get("workload_file")
+
 
 def record_model_files(connection: Connection, *, mlflow_model_id: str, files: Sequence[HashedFile]) -> None:
     """Record every file of a logged model; the same files again change nothing.
@@ -193,6 +198,15 @@ def find_highest_version(connection: Connection, *, mlflow_model_name: str) -> i
     """
     highest: int = find_value(connection, query, {"name": mlflow_model_name})
     return highest
+
+
+def find_newest_version(connection: Connection, *, mlflow_model_name: str, model_type: str) -> ModelVersion | None:
+    """The version of a registered model that was recorded last, of a model type."""
+    query = """
+        SELECT {columns} FROM exp.model_versions
+        WHERE mlflow_model_name = %(name)s AND model_type = %(model_type)s ORDER BY created_at DESC LIMIT 1
+    """
+    return find_row(connection, query, {"name": mlflow_model_name, "model_type": model_type}, row=ModelVersion)
 
 
 def find_rules(connection: Connection, *, mlflow_model_name: str) -> str | None:

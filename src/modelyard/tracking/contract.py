@@ -1,7 +1,7 @@
 """The contract: what a training run must have logged before its model may be registered."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -23,6 +23,7 @@ class Contract:
 
     Every metric that was logged must be finite. ``dataset_digest`` is that of the dataset input, None for any.
     An artifact without a suffix may have one: ``config`` is met by ``config.json``, by a folder, or by a logged model.
+    ``model`` is the name of the model that would be registered, where the run has logged several.
     """
 
     params: tuple[str, ...]
@@ -30,6 +31,7 @@ class Contract:
     tags: tuple[tuple[str, str | None], ...]
     artifacts: tuple[str, ...] = ()
     dataset_digest: str | None = None
+    model: str = MODEL_ARTIFACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def check_contract(client: MlflowClient, run_id: str, *, contract: Contract) -> 
 
 def hold_run(client: MlflowClient, run: Run, *, contract: Contract) -> HeldRun:
     """Hold a run against a contract; every demand is answered."""
-    model, model_demands = _demand_model(client, run)
+    model, model_demands = _demand_model(client, run, contract.model)
     return HeldRun(
         run=run,
         model_id=model.model_id if model else "",
@@ -147,16 +149,23 @@ def list_models(client: MlflowClient, run: Run) -> list[LoggedModel]:
     return sorted(models, key=lambda model: model.creation_timestamp)
 
 
-def _demand_model(client: MlflowClient, run: Run) -> tuple[LoggedModel | None, list[Demand]]:
-    """The model that would be registered: the newest that is called ``model``, else the only one."""
+def choose_model(models: Sequence[LoggedModel], name: str) -> LoggedModel | None:
+    """Of what a run has logged, oldest first, its model: the newest that is called ``name``, else the only one."""
+    named = [model for model in models if model.name == name]
+    if named:
+        return named[-1]
+    return models[0] if len(models) == 1 else None
+
+
+def _demand_model(client: MlflowClient, run: Run, name: str) -> tuple[LoggedModel | None, list[Demand]]:
+    """The model that would be registered."""
     models = list_models(client, run)
-    named = [model for model in models if model.name == MODEL_ARTIFACT]
-    if not named and len(models) > 1:
-        names = ", ".join(sorted(model.name for model in models))
-        return None, [Demand(f"one logged model, or one of the name {MODEL_ARTIFACT}", False, f"it has {names}")]
     if not models:
         return None, [Demand("a logged model", False)]
-    model = (named or models)[-1]
+    model = choose_model(models, name)
+    if model is None:
+        names = ", ".join(sorted(model.name for model in models))
+        return None, [Demand(f"one logged model, or one of the name {name}", False, f"it has {names}")]
     return model, [Demand("a logged model", True), Demand("a signature of its model", _has_signature(model))]
 
 

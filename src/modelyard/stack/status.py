@@ -97,7 +97,8 @@ def _read_mlflow(home: Home, state: State) -> Service:
 def read_workers(home: Home) -> list[Service]:
     """The supervisor and the workers that are to be there, and any other that still runs."""
     found = workers.list_workers(home)
-    names = [supervisor.NAME, *supervisor.list_names(workers.count_trainers(home))]
+    queues = supervisor.list_queues(home.workers)
+    names = [supervisor.NAME, *supervisor.list_names(workers.count_trainers(home), queues)]
     # one that is no longer wanted runs until its work is given back
     names += [name for name in found if name not in names]
     return [

@@ -1,7 +1,8 @@
 """Keeps trainers and an evaluator running: starts them, starts again what ended, ends them all when it is told to.
 
 A program of its own (``python -m modelyard.stack.supervisor <folder of logs>``) that works in the workers' folder. It
-runs as long as the stack does, so it imports little. SIGTERM ends it, SIGHUP lets it read the number of trainers again.
+runs as long as the stack does, so it imports little. SIGTERM ends it, SIGHUP lets it look again how many trainers, and
+which workers with further packages there are to be.
 """
 
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,15 +20,22 @@ from modelyard.stack.logs import bound_log
 NAME = "supervisor"
 MARK = "MODELYARD_SERVICE"  # environment variable by which a process of ours is recognised
 TRAINERS = "trainers"  # file in the workers' folder with their number
+ENVIRONMENT = "environment"  # file in the folder of a queue, which names the virtual environment there of its workers
 STOP_WAIT_S = 15.0
 _PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # before a worker that keeps ending is started again
 _SETTLED_S = 60.0
 _TURN_S = 10.0
 
 
-def list_names(trainers: int) -> list[str]:
-    """The workers that there are with this number of trainers: ``trainer-1``, …, ``evaluator-1``."""
-    return [*(f"trainer-{number}" for number in range(1, trainers + 1)), "evaluator-1"]
+def list_names(trainers: int, queues: Sequence[str] = ()) -> list[str]:
+    """The workers that there are: ``trainer-1``, …, ``evaluator-1``, and ``trainer-vision``, ``evaluator-vision``, …"""
+    own = [f"{role}-{queue}" for queue in queues for role in ("trainer", "evaluator")]
+    return [*(f"trainer-{number}" for number in range(1, trainers + 1)), "evaluator-1", *own]
+
+
+def list_queues(folder: Path) -> list[str]:
+    """The queues that have workers with packages of their own: each has a folder in the workers' folder."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{ENVIRONMENT}"))
 
 
 def load_trainers(folder: Path) -> int | None:
@@ -77,7 +86,7 @@ class Worker:
         try:
             with self._log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    _command(self.name.partition("-")[0]),
+                    _command(self.name),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -105,7 +114,7 @@ def supervise(logs: Path) -> None:
     while workers or not ended:
         found = load_trainers(Path())
         trainers = trainers if found is None else found
-        wanted = [] if ended else list_names(trainers)
+        wanted = [] if ended else list_names(trainers, list_queues(Path()))
         for name in wanted:
             workers.setdefault(name, Worker(name, logs))
         for name, worker in list(workers.items()):
@@ -120,8 +129,12 @@ def supervise(logs: Path) -> None:
                 bound_log(log)
 
 
-def _command(role: str) -> list[str]:
-    return [sys.executable, "-m", "modelyard", "worker", role]
+def _command(name: str) -> list[str]:
+    role, _, queue = name.partition("-")
+    if queue.isdigit():
+        return [sys.executable, "-m", "modelyard", "worker", role]
+    environment = Path(queue, Path(queue, ENVIRONMENT).read_text().strip())
+    return [str(environment.absolute() / "bin/python"), "-m", "modelyard", "worker", role, "--queue", queue]
 
 
 def _listen() -> int:

@@ -56,7 +56,12 @@ def start_workers(home: Home, settings: Settings, *, trainers: int) -> ProcessMa
 def change_trainers(home: Home, supervisor: ProcessMark, *, trainers: int) -> None:
     """Let a running supervisor have another number of trainers; surplus ones finish in order."""
     _save_trainers(home, trainers)
-    with suppress(ProcessLookupError):  # the next one that is started reads the file too
+    wake_supervisor(supervisor)
+
+
+def wake_supervisor(supervisor: ProcessMark) -> None:
+    """Let a running supervisor look again which workers there are to be."""
+    with suppress(ProcessLookupError):  # the next one that is started looks too
         os.kill(supervisor.pid, signal.SIGHUP)
 
 

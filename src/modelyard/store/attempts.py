@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from modelyard.errors import RecordNotFound
 from modelyard.store.connections import Connection, find_row, find_value, list_rows, refusals
-from modelyard.store.jobs import REFUSALS, JobState
+from modelyard.store.jobs import DEFAULT_QUEUE, REFUSALS, JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +30,16 @@ class AttemptRecord:
 
 
 def begin_attempt(
-    connection: Connection, *, job_id: UUID, worker: str, claim_s: float, inline: bool = False
+    connection: Connection,
+    *,
+    job_id: UUID,
+    worker: str,
+    claim_s: float,
+    inline: bool = False,
+    queue: str = DEFAULT_QUEUE,
 ) -> int | None:
-    """Take a job that waits. Returns the number of the attempt, from 1; None if another has it or it is not due.
+    """Take a job that waits. Returns the number of the attempt, from 1; None if another has it, it is not due, or it
+    waits in another queue.
 
     Args:
         connection: as the role whose work the job is.
@@ -40,13 +47,14 @@ def begin_attempt(
         worker: who works on it, for people to read.
         claim_s: the claim is to be renewed within so many seconds (``renew_claim``).
         inline: in the process of whoever asked; an inline attempt that still runs is lost then, so hold the job.
+        queue: which one the worker takes jobs of; inline, any is taken.
 
     Raises:
         RecordNotFound: there is no such job.
         AttemptLost: the job has ended.
     """
-    values = {"job_id": job_id, "worker": worker, "claim_s": claim_s, "inline": inline}
-    query = "SELECT exp.begin_attempt(%(job_id)s, %(worker)s, %(claim_s)s::float, %(inline)s)"
+    values = {"job_id": job_id, "worker": worker, "claim_s": claim_s, "inline": inline, "queue": queue}
+    query = "SELECT exp.begin_attempt(%(job_id)s, %(worker)s, %(claim_s)s::float, %(inline)s, %(queue)s)"
     with refusals(REFUSALS):
         attempt: int | None = find_value(connection, query, values)
     return attempt

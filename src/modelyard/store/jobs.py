@@ -1,5 +1,6 @@
 """Jobs: work that was asked for, and what has become of it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,12 +10,16 @@ from uuid import UUID, uuid4
 
 from psycopg.types.json import Jsonb
 
-from modelyard.errors import AttemptLost, JobRefused, RecordConflict, RecordNotFound
+from modelyard.errors import AttemptLost, BadInput, JobRefused, RecordConflict, RecordNotFound
 from modelyard.store.canonical import hash_json
 from modelyard.store.connections import Connection, find_row, find_value, hold_lock, list_rows, refusals
 
 JobKind = Literal["process", "train", "register", "evaluate", "blend", "drift", "reproduce"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+DEFAULT_QUEUE = "default"
+MAX_QUEUE_LENGTH = 30
+_QUEUE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # as jobs_queue_check has it
 
 REFUSALS = {
     "attempts_newest_check": (AttemptLost, ""),
@@ -34,6 +39,7 @@ class Job:
         inline: it runs in the process of whoever asked, and no worker takes it.
         due_at: the next attempt begins no earlier.
         orphaned: it has ended, and MLflow has not been told of all its attempts.
+        queue: whose workers take it: those of the stack (``default``), or workers with further packages.
     """
 
     job_id: UUID
@@ -54,6 +60,7 @@ class Job:
     due_at: datetime
     cancelled_by: str | None
     orphaned: bool
+    queue: str
     created_by: str
     created_at: datetime
     started_at: datetime | None
@@ -69,9 +76,28 @@ def name_worker_role(kind: JobKind) -> Literal["trainer", "evaluator"]:
     return "evaluator" if kind in ("evaluate", "drift") else "trainer"
 
 
-def fingerprint_job(kind: JobKind, arguments: Mapping[str, Any]) -> str:
-    """sha256 of what is asked for: the same for any order of keys."""
-    return hash_json({"kind": kind, "arguments": dict(arguments)})
+def check_queue(queue: str) -> None:
+    """Refuse what cannot be the name of a queue.
+
+    Raises:
+        BadInput: it says what a name is.
+    """
+    if not _QUEUE.fullmatch(queue) or len(queue) > MAX_QUEUE_LENGTH:
+        raise BadInput(
+            f"{queue!r} is no name of a queue; take one like vision or vision-2: small letters, digits and single "
+            f"hyphens, a letter first, at most {MAX_QUEUE_LENGTH} of them"
+        )
+
+
+def name_queue(role: str, queue: str) -> str:
+    """What workers of a role and a queue are called, as ``exp.name_queue`` has it: ``trainer``, ``trainer-vision``."""
+    return role if queue == DEFAULT_QUEUE else f"{role}-{queue}"
+
+
+def fingerprint_job(kind: JobKind, arguments: Mapping[str, Any], *, queue: str | None = None) -> str:
+    """sha256 of what is asked for: the same for any order of keys; a queue that was named is part of it."""
+    named = {} if queue in (None, DEFAULT_QUEUE) else {"queue": queue}
+    return hash_json({"kind": kind, "arguments": dict(arguments), **named})
 
 
 def submit_job(
@@ -83,6 +109,7 @@ def submit_job(
     inline: bool = False,
     parent_job_id: UUID | None = None,
     delay_s: float = 0,
+    queue: str | None = None,
 ) -> UUID:
     """Record a job and queue it, in one transaction; return its id.
 
@@ -96,22 +123,29 @@ def submit_job(
         inline: the caller runs it itself; workers leave it alone.
         parent_job_id: the job that this one follows from.
         delay_s: workers take it no earlier than in so many seconds.
+        queue: whose workers take it. None: those of the job that it follows from, or that made the model version which
+            it names, else the stack's own.
 
     Raises:
-        RecordConflict: that id was used with other arguments.
+        BadInput: that is no name of a queue.
+        RecordConflict: that id was used with other arguments or another queue.
     """
+    if queue is not None:
+        check_queue(queue)
     values = {
         "kind": kind,
         "arguments": Jsonb(dict(arguments)),
-        "fingerprint": fingerprint_job(kind, arguments),
+        "fingerprint": fingerprint_job(kind, arguments, queue=queue),
         "job_id": job_id or uuid4(),
         "inline": inline,
         "parent_job_id": parent_job_id,
         "delay_s": delay_s,
+        "queue": queue,
     }
     query = """
         SELECT exp.submit_job(
-            %(kind)s, %(arguments)s, %(fingerprint)s, %(job_id)s, %(inline)s, %(parent_job_id)s, %(delay_s)s::float
+            %(kind)s, %(arguments)s, %(fingerprint)s, %(job_id)s, %(inline)s, %(parent_job_id)s, %(delay_s)s::float,
+            %(queue)s
         )
     """
     with refusals(REFUSALS):
@@ -135,6 +169,15 @@ def find_child(connection: Connection, *, job_id: UUID) -> Job | None:
     """The job that followed from this one: the evaluation of a training."""
     query = "SELECT {columns} FROM exp.job_states WHERE parent_job_id = %(id)s"
     return find_row(connection, query, {"id": job_id}, row=Job)
+
+
+def is_workload_file(connection: Connection, *, name: str, sha256: str) -> bool:
+    """Whether somebody who may ask for trainings has asked for one, or for a dataset, with this file of a workload."""
+    query = """
+        SELECT EXISTS (SELECT FROM exp.jobs WHERE kind IN ('train', 'process') AND arguments @> %(asked)s)
+    """
+    asked = Jsonb({"workload": name, "workload_file": sha256})
+    return bool(find_value(connection, query, {"asked": asked}))
 
 
 def get_asker(connection: Connection, job: Job) -> str:

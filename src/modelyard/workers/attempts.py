@@ -53,8 +53,9 @@ class AttemptRunner:
                 attempt = begin_attempt(
                     database.get(),
                     job_id=job_id,
-                    worker=name_worker(self._config.role),
+                    worker=name_worker(self._config.name),
                     claim_s=self._config.claim_s,
+                    queue=self._config.queue,
                 )
             except AttemptLost:
                 return  # it has ended a moment ago

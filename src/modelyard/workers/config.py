@@ -5,13 +5,16 @@ import socket
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from modelyard.store.jobs import DEFAULT_QUEUE, name_queue
+
 Role = Literal["trainer", "evaluator"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """Attributes:
-    role: whose work it does; also the name of its queue and its login.
+    role: whose work it does; also its login.
+    queue: which jobs of that work it takes.
     dsn: the database, as that role.
     tracking_uri: MLflow for programs.
     ui_url: MLflow for people.
@@ -31,6 +34,12 @@ class WorkerConfig:
     pause_s: float
     heartbeat: str | None = None
     secret: str | None = None
+    queue: str = DEFAULT_QUEUE
+
+    @property
+    def name(self) -> str:
+        """The role, and the queue where it is not the stack's own: ``trainer``, ``trainer-vision``."""
+        return name_queue(self.role, self.queue)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,6 +49,6 @@ class WorkerConfig:
         return cls(**values)
 
 
-def name_worker(role: str) -> str:
+def name_worker(name: str) -> str:
     """Who works, for people to read."""
-    return f"{role} {socket.gethostname()}:{os.getpid()}"
+    return f"{name} {socket.gethostname()}:{os.getpid()}"

@@ -62,7 +62,7 @@ class PeriodicThread:
         away = False
         while not self._stopping.is_set():
             try:
-                with connect(self._config.dsn, application_name=f"modelyard worker {self._config.role}") as connection:
+                with connect(self._config.dsn, application_name=f"modelyard worker {self._config.name}") as connection:
                     if away:
                         self._say("PostgreSQL is back")
                     away = False
@@ -71,7 +71,7 @@ class PeriodicThread:
                         self._do_due(connection)
                         self.answered_at_s = self._ask(connection)
                         told = list(connection.notifies(timeout=_LISTEN_S, stop_after=1))
-                        if any(notice.payload == self._config.role for notice in told):
+                        if any(notice.payload == self._config.name for notice in told):
                             self._get_ready()
             except (psycopg.OperationalError, ServiceFailed) as error:
                 if not away:

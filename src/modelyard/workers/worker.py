@@ -17,6 +17,7 @@ import procrastinate
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from modelyard.store.jobs import DEFAULT_QUEUE
 from modelyard.workers.attempts import AttemptRunner
 from modelyard.workers.child_process import remove_leftovers
 from modelyard.workers.config import WorkerConfig, name_worker
@@ -59,11 +60,13 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         remove_leftovers()
-        self._say(f"{name_worker(self._config.role)} waits for jobs")
+        self._say(f"{name_worker(self._config.name)} waits for jobs")
         reconciler = Reconciler(self._config, say=self._say_new)
         looks = PeriodicWork(name="reconcile", every_s=1, roles=("evaluator",), run=reconciler.step)
+        # one evaluator is always there for it
+        work = [*WORK, looks] if self._config.queue == DEFAULT_QUEUE else WORK
         periodic = PeriodicThread(
-            self._config, work=[*WORK, looks], stopping=self._stopping, get_ready=self._get_ready, say=self._say
+            self._config, work=work, stopping=self._stopping, get_ready=self._get_ready, say=self._say
         )
         beating = asyncio.create_task(self._beat(periodic))  # kept: a task that nobody holds may vanish
         stopped = asyncio.create_task(stop.wait())
@@ -116,10 +119,10 @@ class _Worker:
         conninfo = make_conninfo(self._config.dsn, options="-c search_path=queue", application_name="modelyard queue")
         connector = procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=2)
         app = procrastinate.App(connector=connector)
-        app.task(name="run_job", queue=self._config.role)(self._run_job)
+        app.task(name="run_job", queue=self._config.name)(self._run_job)
         async with app.open_async():
             await app.run_worker_async(
-                queues=[self._config.role],
+                queues=[self._config.name],
                 fetch_job_polling_interval=_POLL_S,
                 delete_jobs="always",
                 install_signal_handlers=False,

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
         default=None, description="folder where loaded models are kept; default modelyard/ in the user's cache folder"
     )
     data_dir: Path = Field(default=Path("data"), description="where workloads look for raw data that was not named")
+    workloads: str = Field(default="", description="files and folders of workloads of one's own, with a comma between")
     mlflow_port: int = Field(default=5000, ge=1, le=65535, description="port of MLflow on 127.0.0.1")
     min_free_mb: int = Field(default=1024, ge=0, description="free disk in MiB below which nothing is started")
     claim_s: float = Field(
@@ -51,6 +52,10 @@ class Settings(BaseSettings):
                 raise InvalidSetting(f"MODELYARD_HOME={str(self.home)!r}: {error}") from None
         clone = find_clone(Path.cwd())
         return clone / ".modelyard" if clone else user_data_path("modelyard")
+
+    def workload_places(self) -> tuple[Path, ...]:
+        """The files and folders of workloads that do not ship."""
+        return tuple(Path(place.strip()).expanduser() for place in self.workloads.split(",") if place.strip())
 
     def models_dir(self) -> Path:
         """Where loaded models are kept, absolute; it may be deleted at any time."""

@@ -1,0 +1,1 @@
+"""A small complete workload, to be copied and changed: ``modelyard workloads new NAME``."""

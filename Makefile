@@ -16,20 +16,24 @@ export WORKLOAD DATA DATASET USE_DATASET_FROM_RUN STRICT ALLOW_INVALID DATASET_V
 export CONFIG RUN_NAME EXPERIMENT_NAME INLINE NO_WAIT TRAINERS SQL SERVICE TAIL FOLLOW AIRGAP VOLUMES YES OLDER_THAN KEEP
 export POLICY POLICY_VERSION REASON EXPECTED EVALUATE DRY_RUN TO
 export OF MERMAID AT UNSEEN_ROWS IN OUT OVERWRITE
+export CANDIDATES WEIGHTS CHECK LIMIT
+export QUEUE NAME REQUIREMENTS REMOVE NEW
 HOW = $${INLINE:+--inline} $${NO_WAIT:+--no-wait}
 VALUES = $${PARAMS:+--params "$$PARAMS"} $${CONFIG:+--config "$$CONFIG"}
 PROCESS = $(LAUNCH) process "$$WORKLOAD" $${DATA:+--data "$$DATA"} \
-	$${DATASET_VERSION:+--version "$$DATASET_VERSION"} $${ALLOW_INVALID:+--allow-invalid} $(VALUES) $(HOW)
+	$${DATASET_VERSION:+--version "$$DATASET_VERSION"} $${ALLOW_INVALID:+--allow-invalid} $(VALUES) $(HOW) \
+	$${QUEUE:+--queue "$$QUEUE"}
 TRAIN = $(LAUNCH) train "$$WORKLOAD" $${DATA:+--data "$$DATA"} $${DATASET:+--dataset "$$DATASET"} \
 	$${USE_DATASET_FROM_RUN:+--use-dataset-from-run "$$USE_DATASET_FROM_RUN"} $${STRICT:+--strict} \
 	$${ALLOW_INVALID:+--allow-invalid} $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} $(VALUES) \
-	$${RUN_NAME:+--run-name "$$RUN_NAME"} $${EXPERIMENT_NAME:+--experiment-name "$$EXPERIMENT_NAME"} $(HOW)
+	$${RUN_NAME:+--run-name "$$RUN_NAME"} $${EXPERIMENT_NAME:+--experiment-name "$$EXPERIMENT_NAME"} $(HOW) \
+	$${QUEUE:+--queue "$$QUEUE"}
 
 ifdef STACK
 export MODELYARD_STACK := $(STACK)
 endif
 
-.PHONY: help train process reproduce drift evaluate promote rollback predict datasets lineage history served policies stages demo jobs gc reconcile up down status env psql doctor urls logs ps images test test-fast check format lock wheel clean
+.PHONY: help train process sweep blend reproduce drift evaluate promote rollback predict datasets lineage history served policies stages demo jobs gc reconcile up down status env psql doctor urls logs ps images worker workers workloads test test-fast check format lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +41,7 @@ help: ## list the targets
 	@echo "  make train WORKLOAD= MODEL_TYPE= PARAMS='max_depth=6 learning_rate=0.1' CONFIG= RUN_NAME= EXPERIMENT_NAME="
 	@echo "  make train DATA=/any/file, or DATASET=NAME@VERSION, or USE_DATASET_FROM_RUN=RUN_ID; STRICT=1 never falls back to a file"
 	@echo "  make process DATA=/any/file DATASET_VERSION=2025-01-03 PARAMS= CONFIG= ALLOW_INVALID=1 (for train too)"
+	@echo "  make train QUEUE=vision (by the workers of make worker NAME=vision REQUIREMENTS=file)"
 	@echo "  make train NO_WAIT=1 (queue it and return)   make train INLINE=1 (without the queue)   make up TRAINERS=2"
 	@echo "  make up STACK=compose (Docker) or STACK=embedded (Python); without it what is here decides, and is told"
 	@echo "  make logs SERVICE=trainer FOLLOW=1   make images AIRGAP=1 (without a registry)   make clean VOLUMES=1 (all that is stored)"
@@ -46,6 +51,17 @@ train: ## train and evaluate a workload, from raw data to a policy version
 
 process: ## make a workload's dataset and log it, without training
 	@$(PROCESS)
+
+sweep: ## train every combination on the same data, and rank them; MODEL_TYPE=a,b PARAMS='alpha=1,2 max_iter=50,100' BEST=1, or RESUME=ID
+	@if [ -n "$$RESUME" ]; then $(LAUNCH) sweep --resume "$$RESUME" $${BEST:+--best}; \
+		else $(LAUNCH) sweep "$$WORKLOAD" $${MODEL_TYPE:+--model-type "$$MODEL_TYPE"} $${PARAMS:+--params "$$PARAMS"} \
+		$${DATA:+--data "$$DATA"} $${DATASET:+--dataset "$$DATASET"} \
+		$${USE_DATASET_FROM_RUN:+--use-dataset-from-run "$$USE_DATASET_FROM_RUN"} \
+		$${BEST:+--best} $${NO_WAIT:+--no-wait} $${QUEUE:+--queue "$$QUEUE"}; fi
+
+blend: ## the trainings on one dataset as one model; DATASET=NAME@VERSION CANDIDATES=3 or RUN_ID,RUN_ID WEIGHTS=nnls, CHECK=1 LIMIT=1.1
+	@$(LAUNCH) blend "$$WORKLOAD" $${DATASET:+--dataset "$$DATASET"} $${CANDIDATES:+--candidates "$$CANDIDATES"} \
+		$${WEIGHTS:+--weights "$$WEIGHTS"} $${CHECK:+--check} $${LIMIT:+--limit "$$LIMIT"} $(HOW)
 
 reproduce: ## train a model version anew, and say whether it comes out equal; MODEL=california_housing_model/3
 	@$(LAUNCH) reproduce "$$MODEL" $(HOW)
@@ -128,8 +144,18 @@ ps: ## the stack's containers
 images: ## build the stack's images; AIRGAP=1 without a registry
 	@$(LAUNCH) images
 
+worker: ## workers with further packages, which take the jobs of a queue of their own; NAME=vision REQUIREMENTS=file, or REMOVE=1
+	@if [ -n "$$REMOVE" ]; then $(LAUNCH) workers remove "$$NAME"; \
+		else $(LAUNCH) workers add "$$NAME" $${REQUIREMENTS:+--requirements "$$REQUIREMENTS"}; fi
+
+workers: ## those there are
+	@$(LAUNCH) workers list
+
+workloads: ## which there are, with task, metric and data; NEW=flat_rents writes flat_rents.py to start from
+	@$(LAUNCH) workloads $${NEW:+new "$$NEW"}
+
 test: $(VENV)/dev.stamp ## the whole test suite
-	@$(BIN)/python -m pytest
+	@sh tests/run.sh $(BIN)/python
 
 test-fast: $(VENV)/dev.stamp ## what can be tested in under a minute
 	@$(BIN)/python -m pytest tests/unit tests/contract -m "not slow and not browser"

@@ -19,6 +19,7 @@ quote() { printf "'%s'" "$(printf '%s' "$1" | LC_ALL=C sed "s/'/'\\\\''/g")"; }
 . infra/compose/progress.sh
 . infra/compose/images.sh
 . infra/compose/stack.sh
+. infra/compose/workers.sh
 . infra/compose/container.sh
 . infra/compose/access.sh
 . infra/compose/clean.sh
@@ -79,8 +80,9 @@ run_compose() { # COMMAND [ARGUMENT…]
         urls) print_urls ;;
         env) require_running; print_environment ;;
         images) make_images ;;
-        train | process | reproduce | drift) bring_up ''; run_in_container "$@" ;;
-        digest) find_image || build_images; run_in_container "$@" ;;
+        workers) shift; workers "$@" ;;
+        train | process | sweep | blend | reproduce | drift) bring_up ''; run_in_container "$@" ;;
+        digest | workloads) find_image || build_images; run_in_container "$@" ;;
         *) require_running; run_in_container "$@" ;;
     esac
 }

@@ -30,6 +30,7 @@ remove_volumes() {
     down --volumes
     # shellcheck disable=SC2086  # a list of names
     docker volume rm $volumes >/dev/null 2>&1 || :
+    rm -rf -- ".workers/$project"
     left=$(list_volumes | tr '\n' ' ')
     [ -z "$left" ] ||
         fail "something else uses these volumes, and they are still there: $left; docker ps --filter volume=NAME shows what"

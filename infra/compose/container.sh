@@ -28,6 +28,7 @@ hand_in() { # PATH [REMEDY]: sets handed to the path inside; what is not there g
         fail "$path can be read by root alone, and no container runs as root; ${2:-chmod it}, or call as the user whose file it is"
     fi
     handed=$path
+    case "$mounts " in *" --volume $(quote "$path:$path:ro") "*) return 0 ;; esac # Docker takes a place once
     mounts="$mounts --volume $(quote "$path:$path:ro")"
     [ ! -f "$path.dvc" ] || mounts="$mounts --volume $(quote "$path.dvc:$path.dvc:ro")"
     [ ! -d "$path" ] || hand_in_links "$path"
@@ -53,7 +54,7 @@ EOF
 run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell is set
     mounts=
     case $command in
-        train | process | doctor)
+        train | process | sweep | workloads | doctor)
             folder=$(setting MODELYARD_DATA_DIR data)
             case $folder in /*) ;; *) folder=$root/$folder ;; esac
             case " $* " in
@@ -63,6 +64,7 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
             [ -z "$mounts" ] || mounts="$mounts --env $(quote "MODELYARD_DATA_DIR=$handed")"
             ;;
     esac
+    hand_in_workloads
     password=$(setting MODELYARD_PASSWORD_FILE)
     if [ -n "$password" ]; then # the file goes in, and nothing but its name is said
         base=$root # of what is written in .env
@@ -74,7 +76,10 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
     fi
     before='' first=yes output='' replace='' json='' formatted='' named='' unpack='' what="$1 ${2:-}"
     option=--output replacing=--force
-    if [ "$command" = predict ]; then option=--out replacing=--overwrite; fi
+    case $what in
+        'predict '*) option=--out replacing=--overwrite ;;
+        'workloads new') replacing='' ;;
+    esac
     for argument in "$@"; do
         shift
         case $what in # no container writes a file of the caller's: what it says goes there
@@ -86,6 +91,15 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
                     *,"$replacing") replace=yes; continue ;;
                     *,--format | *,--format=*) formatted=yes ;;
                     *,--json) json=yes ;;
+                esac
+                ;;
+            'workloads new')
+                case $before,$argument in
+                    --output,*) output=$argument before=''; continue ;;
+                    *,--output) before=$argument; continue ;;
+                    *,--output=*) output=${argument#*=}; continue ;;
+                    *,-?* | *,workloads | *,new) ;;
+                    *) named=$argument ;;
                 esac
                 ;;
             'gate set')
@@ -116,6 +130,7 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
                     --data=* | --in=*) hand_in "${argument#*=}"; handed=${argument%%=*}=$handed ;;
                     --password-file=*) hand_in_password "${argument#*=}"; handed=${argument%%=*}=$handed ;;
                     --config=* | --rules=*) hand_in_config "${argument#*=}"; handed=${argument%%=*}=$handed ;;
+                    *.py) case $command in train | process | sweep | blend | drift) hand_in_file "$argument" ;; esac ;;
                     *) if [ "$command" = digest ] && [ -z "$first" ]; then hand_in "$argument"; fi ;;
                 esac
                 ;;
@@ -124,6 +139,11 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
         first='' before=$argument
     done
     [ "$before" != "$option" ] || set -- "$@" "$option" # the command says that its value is missing
+    if [ "$what" = 'workloads new' ]; then
+        case $named in *[!a-z0-9_]*) named='' ;; esac # no name: the command says so
+        if [ -n "$named" ] && [ "$output" != - ]; then output=${output:-$named.py}; else output=''; fi
+        set -- "$@" --output -
+    fi
     if [ -n "$output" ]; then
         check_output
         if [ "$command" = predict ] && [ -z "$formatted" ]; then # the name of the file is not known inside
@@ -175,6 +195,23 @@ run_in_container() { # COMMAND [ARGUMENT…]: does not return, unless keep_shell
     exit "$code"
 }
 
+hand_in_workloads() { # the files and folders of MODELYARD_WORKLOADS, for commands that name a workload
+    case $command in train | process | sweep | blend | drift | workloads) ;; *) return 0 ;; esac
+    places=$(setting MODELYARD_WORKLOADS) inside=''
+    base=$root # of what is written in .env
+    [ -z "${MODELYARD_WORKLOADS+yes}" ] || base=$here
+    while [ -n "$places" ]; do
+        place=${places%%,*}
+        case $places in *,*) places=${places#*,} ;; *) places='' ;; esac
+        place=${place#"${place%%[! ]*}"} place=${place%"${place##*[! ]}"}
+        [ -n "$place" ] || continue
+        case $place in /*) ;; *) place=$base/$place ;; esac
+        hand_in "$place"
+        inside=$inside,$handed
+    done
+    [ -z "$inside" ] || mounts="$mounts --env $(quote "MODELYARD_WORKLOADS=${inside#,}")"
+}
+
 put_in_place() {
     if [ -z "$unpack" ]; then mv -f -- "$part" "$output"; return; fi
     mkdir -- "$part.d" && tar -x -o -f "$part" -C "$part.d" || return 1
@@ -201,7 +238,7 @@ check_output() { # sets output to the whole path and part to what it is until al
     [ ! -d "$output" ] || fail "$output is a folder; name a file with $option"
     [ ! -e "$output" ] || [ -f "$output" ] || fail "$output is no plain file; name another one with $option"
     [ ! -e "$output" ] || [ -n "$replace" ] ||
-        fail "$output is there already; name another file with $option, or replace it with $replacing"
+        fail "$output is there already; name another file with $option${replacing:+, or replace it with $replacing}"
     part=$output.$$.part
     trap 'rm -f -- "$part" "$part.said"' EXIT
     (: >"$part") 2>/dev/null || fail "$output cannot be written; name another file with $option"

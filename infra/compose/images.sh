@@ -83,6 +83,7 @@ build_images() {
     # the label comes last: where it is, every image was built
     export BUILDKIT_PROGRESS=plain
     watched build env MODELYARD_TREE= docker compose build || explain_build
+    build_own_workers
     watched build env MODELYARD_TREE="$tree" docker compose build secrets || explain_build
 }
 

@@ -15,6 +15,7 @@ load_project() { # sets config and project
         fail "docker-compose.yml cannot be used as it is set up: $answer; see .env and COMPOSE_FILE"
     fi
     project=$(printf '%s\n' "$config" | sed -n 's/^name: *"*\([^"]*\)"*$/\1/p')
+    load_own_workers
 }
 
 list_containers() { # FORMAT
@@ -76,7 +77,7 @@ bring_up() { # [TRAINERS]: quick where nothing is to be done
 }
 
 explain_start() {
-    for service in secrets postgres minio init mlflow trainer evaluator; do
+    for service in secrets postgres minio init mlflow trainer evaluator $(list_own_services); do
         line=$(list_containers "$SERVICE_NAME {{.ID}} {{.Status}}" |
             grep -E "^$service .*(Exited \([1-9]|unhealthy|Restarting)" | head -n 1)
         [ -n "$line" ] || continue

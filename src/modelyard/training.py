@@ -12,10 +12,12 @@ from modelyard.pipeline.raw import RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest, build_request, check_data
 from modelyard.pipeline.selection import find_active_run, select_dataset
 from modelyard.pipeline.session import Report, Session, say_nothing
+from modelyard.pipeline.workload_file import store_workload
 from modelyard.settings import load_settings
 from modelyard.store import jobs
 from modelyard.store.datasets import Dataset
 from modelyard.store.following import count_workers, follow_job
+from modelyard.workloads.registry import locate_workload
 
 _QUIET_S = 5.0
 
@@ -41,7 +43,7 @@ def train(
 
     Args:
         session: as whoever may queue jobs.
-        workload: its name; ``model_type`` and ``parameters``: as the command takes them.
+        workload: its name, or a file of one's own; ``model_type`` and ``parameters``: as the command takes them.
         strict: no file is fallen back to.
         report: told which dataset was chosen and why, and how far the job is.
 
@@ -55,7 +57,11 @@ def train(
     """
     report = report or say_nothing
     request = build_request(
-        workload, model_type=model_type, values=parameters, run_name=run_name, mlflow_experiment=mlflow_experiment
+        locate_workload(workload, places=load_settings().workload_places()),
+        model_type=model_type,
+        values=parameters,
+        run_name=run_name,
+        mlflow_experiment=mlflow_experiment,
     )
     named = {"name": dataset} if isinstance(dataset, str) else {"provided": dataset}
     selection = select_dataset(
@@ -73,6 +79,7 @@ def train(
         raw = _store_configured(session, request, report)
     else:
         report("dataset", None, f"{selection.dataset.name} {selection.dataset.version}: {selection.why}")
+    store_workload(request.workload, raw_uri=session.raw_uri)
     arguments = selection.request.arguments(raw, **selection.arguments())
     outcome: dict[str, Any] = {"raw": raw.reference()} if raw else {}
     training = _follow(

@@ -15,6 +15,8 @@ from modelyard.data.dataset import DatasetTables
 from modelyard.data.scoring import Scores
 from modelyard.data.validation import Validator
 from modelyard.errors import RawDataMalformed
+from modelyard.pipeline.incoming import list_sets
+from modelyard.pipeline.models import ask
 from modelyard.workloads.contract import SPLITS, AdditiveWorkload, Parameters, Processed, Trained, Workload
 from modelyard.workloads.registry import build_parameters
 from modelyard.workloads.rules import load_rules
@@ -28,6 +30,17 @@ TINY: dict[str, dict[str, dict[str, Any]]] = {
         "ridge": {},
         "random_forest": {"n_estimators": 3, "max_depth": 6},
     },
+    "eeg_remission": {
+        "random_forest": {"n_estimators": 5, "cv_folds": 2, "window_s": 10},
+        "logistic_regression": {"cv_folds": 2, "window_s": 10},
+        "gradient_boosting": {"max_iter": 5, "cv_folds": 2, "window_s": 10},
+    },
+    "hourly_energy": {
+        "ridge": {"refit_days": 60},
+        "hist_gradient_boosting": {"max_iter": 5, "refit_days": 60},
+        "lightgbm": {"n_estimators": 5, "refit_days": 60},
+    },
+    "pokewatch": {"baseline_moving_average": {}, "lightgbm": {"n_estimators": 5}},
 }
 # Runs in an interpreter of its own: what a workload imports when it is looked up, and when it works.
 IMPORTS = """
@@ -36,7 +49,7 @@ from pathlib import Path
 from modelyard.workloads.registry import build_parameters, get_workload
 
 workload = get_workload(sys.argv[1])
-heavy = {"sklearn", "pandas", "matplotlib", "torch", "scipy"} & set(sys.modules)
+heavy = {"sklearn", "pandas", "matplotlib", "torch", "scipy", "lightgbm", "h5py"} & set(sys.modules)
 assert not heavy, f"imported before there is work: {heavy}"
 _, parameters = build_parameters(workload, model_type=None, values={})
 files = workload.sample(Path(sys.argv[2]))
@@ -113,7 +126,8 @@ def check_sample(workload: Workload, folder: Path) -> list[Path]:
         written.append(workload.sample(folder / name, seed=seed))
     first, again, other = ([path.read_bytes() for path in paths] for paths in written)
     assert first == again != other
-    assert not {path.name for path in written[0]} & set(workload.spec.raw_files)
+    known = {name for names in list_sets(workload.spec.raw_files) for name in names}
+    assert not {path.name for path in written[0]} & known
     return written[0]
 
 
@@ -158,6 +172,7 @@ def check_process(workload: Workload, files: list[Path], parameters: Parameters)
         names += dataset.extra.column_names
     assert len(set(names)) == len(names), "X, y and extra stand side by side"
     check_expectations(workload, dataset)
+    assert set(workload.spec.optional_features) <= set(dataset.X.column_names)
     if workload.spec.group_column is not None:
         sides = [set(dataset.load_rows(split)[workload.spec.group_column]) for split in SPLITS]
         assert sum(map(len, sides)) == len(set().union(*sides)), "a group is on both sides of a split"
@@ -216,16 +231,18 @@ def check_train(workload: Workload, dataset: Processed, parameters: Parameters) 
     assert all(isinstance(figure, Figure) for figure in trained.figures.values())
 
     rows = dataset.load_rows("test")
-    predictions = trained.model.predict(rows[dataset.X.column_names])
-    assert len(predictions) == len(rows)
+    asked = rows[dataset.X.column_names]
+    assert not workload.spec.answers or tuple(trained.model.predict(asked.head(5)).columns) == workload.spec.answers
+    predictions = ask(trained.model, asked, name="the model", answers=workload.spec.answers)
     scores = workload.evaluate(rows, predictions, parameters=parameters)
     check_scores(workload, scores)
     check_additive(workload, rows, predictions, parameters)
     assert scores == {name: trained.metrics[f"test_{name}"] for name in names}
     again = workload.train(dataset, parameters=parameters, report=report)
     assert dict(again.metrics) == dict(trained.metrics)
-    one_row = trained.model.predict(pd.DataFrame(rows[dataset.X.column_names].head(1)))
-    assert one_row[0] == pytest.approx(predictions[0]), "an answer does not depend on the rows beside it"
+    alone = ask(trained.model, pd.DataFrame(asked.head(1)), name="the model", answers=workload.spec.answers)
+    first = pytest.approx(predictions[0].tolist())
+    assert alone[0].tolist() == first, "an answer does not depend on the rows beside it"
     return trained
 
 

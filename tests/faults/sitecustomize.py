@@ -52,7 +52,7 @@ def watch(orders):
         with connect(config.dsn) as connection:
             job = get_job(connection, job_id=job_id)
             training = job if job.parent_job_id is None else get_job(connection, job_id=job.parent_job_id)
-        for name in (str(training.job_id), f"seed {training.arguments['parameters']['seed']}"):
+        for name in (str(training.job_id), f"seed {training.arguments.get('parameters', {}).get('seed')}"):
             path = Path(os.environ["FAULTS"], f"{name}.{job.kind}.{attempt}")
             for line in path.read_text().splitlines() if path.exists() else ():
                 do, when, place = line.split()

@@ -24,7 +24,7 @@ from modelyard.stack.binaries import provide_programs
 from modelyard.stack.home import Home, create_home, give_folder
 from modelyard.stack.postgres import Postgres, stop_server
 from modelyard.stack.sockets import provide_socket_folder
-from modelyard.store import attempts, datasets, evaluations, jobs, models, policies
+from modelyard.store import attempts, datasets, evaluations, jobs, models, policies, sweeps
 from modelyard.store.connections import connect
 from modelyard.store.migration_files import find_sql_folder
 from modelyard.store.migrations import migrate
@@ -168,6 +168,7 @@ def shared_database(cluster: Cluster, template: str) -> Iterator[Database]:
         job_id = jobs.submit_job(records.trainer, kind="train", arguments={})
         attempts.begin_attempt(records.trainer, job_id=job_id, worker="w", claim_s=60)
         jobs.submit_job(records.trainer, kind="evaluate", arguments={}, parent_job_id=job_id)
+        sweeps.submit_sweep(database.connect("alice_trainer"), workload="houses", arguments={}, trainings=[{}])
         yield database
 
 

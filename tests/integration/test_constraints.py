@@ -10,6 +10,7 @@ DATASET = "(SELECT dataset_id FROM exp.datasets WHERE name = 'houses')"
 POLICY_VERSION = "(SELECT policy_version_id FROM exp.policy_versions)"
 POLICY_VERSION_1 = "(SELECT policy_version_id FROM exp.policy_versions WHERE version = 1)"
 JOB = "(SELECT job_id FROM exp.jobs WHERE kind = 'train')"
+SWEEP = "(SELECT sweep_id FROM exp.sweeps)"
 EVALUATION = "(SELECT evaluation_id FROM exp.evaluations)"
 NOWHERE = "gen_random_uuid()"
 NEW_DATASET = "'11111111-1111-1111-1111-111111111111'"
@@ -69,6 +70,10 @@ GOOD = {
         "limits": "'{}'", "drifted": "false", "mlflow_run_id": "'r3'",
     },
     "reconciliations": {"findings": "'[]'"},
+    "sweeps": {"workload": "'houses'", "arguments": "'{}'", "fingerprint": f"'{SHA}'"},
+    "sweep_jobs": {
+        "sweep_id": SWEEP, "place": "2", "job_id": "(SELECT job_id FROM exp.jobs WHERE kind = 'evaluate' LIMIT 1)",
+    },
     "reproductions": {
         "mlflow_model_name": "'houses_model'", "mlflow_model_version": "'1'", "equal_predictions": "true",
         "metrics": "'{}'", "differences": "'[]'", "code_version": "'{}'", "environment": "'{}'",
@@ -131,6 +136,7 @@ BROKEN = [
     ("jobs", {"attempts_allowed": "0"}, "jobs_attempts_allowed_check"),
     ("jobs", {"parent_job_id": NOWHERE}, "jobs_parent_job_id_fkey"),
     ("jobs", {"kind": "'evaluate'", "parent_job_id": JOB}, "jobs_parent_job_id_kind_key"),
+    ("jobs", {"queue": "'Two words'"}, "jobs_queue_check"),
     ("attempts", {"job_id": NOWHERE}, "attempts_job_id_fkey"),
     ("attempts", {"attempt": "1"}, "attempts_pkey"),
     ("attempts", {"attempt": "0"}, "attempts_attempt_check"),
@@ -225,6 +231,14 @@ BROKEN = [
     ("reconciliations", {"findings": "'{}'"}, "reconciliations_findings_check"),
     ("reconciliations", {"findings": '\'[{"kind": "lost"}]\''}, "reconciliations_findings_check"),
     ("reconciliations", {"findings": "'[1]'"}, "reconciliations_findings_check"),
+    ("sweeps", {"workload": "''"}, "sweeps_workload_check"),
+    ("sweeps", {"arguments": "'[]'"}, "sweeps_arguments_check"),
+    ("sweeps", {"fingerprint": "'a'"}, "sweeps_fingerprint_check"),
+    ("sweep_jobs", {"sweep_id": NOWHERE}, "sweep_jobs_sweep_id_fkey"),
+    ("sweep_jobs", {"job_id": NOWHERE}, "sweep_jobs_job_id_fkey"),
+    ("sweep_jobs", {"place": "0"}, "sweep_jobs_place_check"),
+    ("sweep_jobs", {"place": "1"}, "sweep_jobs_pkey"),
+    ("sweep_jobs", {"job_id": JOB}, "sweep_jobs_sweep_id_job_id_key"),
     ("reproductions", {"mlflow_model_version": "'2'"}, "reproductions_model_version_fkey"),
     ("reproductions", {"metrics": "'[]'"}, "reproductions_metrics_check"),
     ("reproductions", {"differences": "'{}'"}, "reproductions_differences_check"),
@@ -345,7 +359,7 @@ def test_every_constraint_is_broken_by_a_test(owner):
     generated_here = {
         "datasets_pkey", "jobs_pkey", "model_files_pkey", "evaluations_pkey", "stage_transitions_pkey",
         "drift_reports_pkey", "reproductions_pkey", "gates_pkey", "approval_rules_pkey", "approvals_pkey",
-        "promotions_pkey", "reconciliations_pkey",
+        "promotions_pkey", "reconciliations_pkey", "sweeps_pkey",
         # a trigger speaks before these
         "dataset_files_dataset_id_fkey",
         "policy_versions_version_check", "policy_versions_policy_id_version_key", "policy_versions_model_version_fkey",

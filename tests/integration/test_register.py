@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import mlflow
@@ -138,6 +139,20 @@ def test_two_that_register_a_run_at_once_get_one_version(session, command, flats
     assert [one.code for one in ended] == [0, 0], [one.printed for one in ended]
     assert len({one.outcome["registration"]["version"] for one in ended}) == 1
     assert len(rows(VERSIONS, run_id)) == len(shown_versions(session, run_id)) == 1
+
+
+def test_a_tag_of_a_run_names_no_file_for_workers_to_run(stack, session, command, flats, rows, tags, tmp_path):
+    evil = f"open({str(tmp_path / 'ran')!r}, 'w')\n".encode()
+    path = Path(stack.home, "raw", sha256(evil).hexdigest(), "regression.py")
+    path.parent.mkdir()
+    path.write_bytes(evil)
+    run_id = make_run(session, flats, tags=tags | {"workload_file": path.parent.name})
+    log_ridge(run_id)
+    ended = command("register", run_id, "--task", "regression", "--json")
+    assert ended.code == 0 and ended.outcome["evaluation"]["passed"], ended.printed
+    assert not (tmp_path / "ran").exists()
+    [version] = rows(VERSIONS, run_id)
+    assert "workload_file" not in version["code_version"]
 
 
 def rules_file():

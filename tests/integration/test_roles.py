@@ -15,7 +15,8 @@ VIEWS = (
 )  # fmt: skip
 IMMUTABLE = (
     "datasets", "dataset_files", "model_files", "model_versions", "policy_versions", "evaluations",
-    "stage_transitions", "gates", "approval_rules", "approvals", "promotions", "reconciliations",
+    "stage_transitions", "gates", "approval_rules", "approvals", "promotions", "reconciliations", "sweeps",
+    "sweep_jobs",
 )  # fmt: skip
 TABLES = (*IMMUTABLE, "policies", "jobs", "attempts", "schema_migrations", "queue_migrations")
 ANY_COLUMN = {
@@ -23,11 +24,15 @@ ANY_COLUMN = {
     "policy_versions": "version", "evaluations": "passed", "stage_transitions": "reason", "policies": "policy_id",
     "jobs": "state", "attempts": "state", "schema_migrations": "name", "queue_migrations": "name",
     "gates": "reason", "approval_rules": "reason", "approvals": "reason", "promotions": "reason",
-    "reconciliations": "findings",
+    "reconciliations": "findings", "sweeps": "workload", "sweep_jobs": "place",
 }  # fmt: skip
 
 SUBMIT = "SELECT exp.submit_job('train', '{}', repeat('a', 64), gen_random_uuid())"
 INSERT_RECONCILIATION = "INSERT INTO exp.reconciliations (findings) VALUES ('[]')"
+INSERT_SWEEP = "INSERT INTO exp.sweeps (workload, arguments, fingerprint) VALUES ('houses', '{}', repeat('a', 64))"
+INSERT_SWEEP_JOB = """
+    INSERT INTO exp.sweep_jobs (sweep_id, place, job_id)
+    SELECT sweep_id, 2, job_id FROM exp.sweeps, exp.job_states WHERE kind = 'evaluate' LIMIT 1"""
 SUBMIT_CHILD = """
     SELECT exp.submit_job('process', '{}', repeat('b', 64), gen_random_uuid(),
         parent_job_id => (SELECT job_id FROM exp.job_states WHERE kind = 'train'))"""
@@ -63,6 +68,7 @@ NOTE = "SELECT exp.note_files_deleted(gen_random_uuid())"
 DEPENDENTS = "SELECT exp.list_dataset_dependents(gen_random_uuid())"
 INTERNAL = (
     "SELECT exp.name_worker_role('train')",
+    "SELECT exp.name_queue('train', 'vision')",
     f"SELECT exp.dispatch_job({TRAINING})",
     f"SELECT exp.end_job({TRAINING}, 'failed', 'no disk', false)",
     f"SELECT exp.pass_on_job({TRAINING}, 'no disk', 0, false)",
@@ -137,6 +143,7 @@ ALLOWED = [
     *[("evaluator", f"{BEGIN_EVALUATION}; {call}") for call in OF_EVALUATION],
     *[(role, call) for role in ("trainer", "evaluator") for call in (SUBMIT, SWEEP, TIDY, *QUEUE)],
     ("trainer", SUBMIT_CHILD),
+    *[("alice_trainer", statement) for statement in (INSERT_SWEEP, INSERT_SWEEP_JOB)],
     *[(role, DECLARE) for role in ("evaluator", "alice_promoter", "alice_approver")],
     *[("alice_promoter", call) for call in (SUBMIT_EVALUATION, ARCHIVE, ADD, INSERT_VERSION)],
     ("alice_approver", f"{APPROVE}; {REQUIRE}"),
@@ -175,6 +182,8 @@ FORBIDDEN = [
     *[(role, call) for role in (*SERVICES, *PERSONS) for call in INTERNAL],
     *[(role, call) for role in (*SERVICES, *PERSONS) if role != "alice_trainer" for call in (REMOVE, NOTE)],
     *[(role, DEPENDENTS) for role in SERVICES],
+    *[(role, statement) for role in (*SERVICES, *PERSONS) if role != "alice_trainer"
+      for statement in (INSERT_SWEEP, INSERT_SWEEP_JOB)],
     *[(role, INSERT_RECONCILIATION) for role in (*SERVICES, *PERSONS) if role not in ("evaluator", "alice_promoter")],
     # the queue
     *[(role, call) for role in ("mlflow", "reader", "application", *PERSONS) for call in QUEUE],
@@ -260,6 +269,7 @@ ATTRIBUTION = [
     ("trainer", "model_files", "created_by"), ("trainer", "model_files", "created_at"),
     ("trainer", "model_versions", "created_by"), ("trainer", "model_versions", "created_at"),
     ("evaluator", "evaluations", "created_by"), ("evaluator", "evaluations", "created_at"),
+    ("alice_trainer", "sweeps", "created_by"), ("alice_trainer", "sweeps", "created_at"),
     ("alice_promoter", "policy_versions", "created_by"), ("alice_promoter", "policy_versions", "created_at"),
 ]  # fmt: skip
 

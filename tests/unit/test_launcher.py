@@ -69,6 +69,19 @@ def test_a_command_in_a_container_gets_its_arguments_and_files_as_they_were_give
     assert handed[handed.index("--user") + 1] == caller, "whoever calls, but never root"
 
 
+@pytest.mark.parametrize("command", ["train", "process", "drift"])
+def test_each_of_several_files_is_handed_in(launch: Launch, clone: Path, command: str) -> None:
+    files = [clone / name for name in ("signals.mat", "labels.csv")]
+    for path in files:
+        path.write_text("x")
+    docker = {"compose *run *": 'for word in "$@"; do echo "<$word>"; done'}
+    told = launch(command, "w", "--data", "signals.mat", "--data=labels.csv", "--data", "signals.mat", docker=docker)
+    handed = [line[1:-1] for line in told.stdout.splitlines()]
+    assert handed[handed.index("w") + 1 :] == ["--data", str(files[0]), f"--data={files[1]}", "--data", str(files[0])]
+    mounted = [after for word, after in pairwise(handed) if word == "--volume"]
+    assert mounted == [f"{path}:{path}:ro" for path in files], "each once"
+
+
 @pytest.mark.parametrize(
     ("words", "handed"),
     [

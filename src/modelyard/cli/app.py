@@ -3,6 +3,7 @@
 import typer
 
 from modelyard.cli import (
+    blend,
     container,
     contract,
     datasets,
@@ -22,9 +23,12 @@ from modelyard.cli import (
     reproduce,
     runs,
     stack,
+    sweep,
     train,
     user,
     worker,
+    workers,
+    workloads,
 )
 
 app = typer.Typer(
@@ -38,6 +42,8 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(train.process)
+app.command()(sweep.sweep)
+app.command()(blend.blend)
 app.command()(reproduce.reproduce)
 app.command()(drift.drift)
 app.command()(evaluate.evaluate)
@@ -62,6 +68,8 @@ app.add_typer(datasets.app, name="datasets")
 app.command()(lineage.lineage)
 app.add_typer(jobs.app, name="jobs")
 app.command()(worker.worker)
+app.add_typer(workers.app, name="workers")
+app.add_typer(workloads.app, name="workloads")
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)

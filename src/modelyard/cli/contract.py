@@ -73,7 +73,7 @@ def register(
 ) -> None:
     """Register the model of a run of any tool, once, and evaluate it. Exit code 3 if contract or gate say no."""
     from modelyard.pipeline.register import check_known
-    from modelyard.pipeline.run_request import build_run_request
+    from modelyard.pipeline.run_request import build_run_request, find_queue
     from modelyard.store.models import find_model_version_by_run
 
     check_way(inline=inline, no_wait=no_wait)
@@ -96,9 +96,10 @@ def register(
                 if json_output:
                     print_json(_encode(request, examined))
                 raise ContractNotMet(run_id, examined.missing)
+        queue = find_queue(session, run_id)
     spec = request.workload.spec if request.workload else None
     submission = Submission(console, load_settings(), get_running(), spec=spec)
-    submission.submit("register", request.arguments(), inline=inline)
+    submission.submit("register", request.arguments(), inline=inline, queue=queue)
     submission.finish(no_wait=no_wait, json_output=json_output)
 
 

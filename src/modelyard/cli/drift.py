@@ -14,12 +14,19 @@ from modelyard.settings import load_settings
 from modelyard.stack.choice import choose_stack
 from modelyard.store.connections import connect
 from modelyard.workloads.contract import Expectations
+from modelyard.workloads.registry import locate_workload
 
 Reference = Annotated[
     str | None,
     typer.Option(metavar="NAME[@VERSION]|DIGEST", help="What is expected: its training rows. Default: the newest."),
 ]
-Data = Annotated[str | None, typer.Option(help="Raw data that is processed as the reference was, and not logged.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE|FOLDER|s3://…",
+        help="Raw data that is processed as the reference was, and not logged. Of several files one each.",
+    ),
+]
 Dataset = Annotated[
     str | None, typer.Option(metavar="NAME[@VERSION]|DIGEST", help="A dataset on record instead of raw data.")
 ]
@@ -61,7 +68,7 @@ def drift(
     check_way(inline=inline, no_wait=no_wait)
     settings = load_settings()
     assigned = parse_assignments(values)
-    asked = build_request(workload, values=assigned, config=config)
+    asked = build_request(locate_workload(workload, places=settings.workload_places()), values=assigned, config=config)
     check_processing(asked, assigned, version=None)
     choice = choose_stack(settings)
     console.print(f"stack    {choice.stack}: {choice.why}")

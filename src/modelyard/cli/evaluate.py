@@ -51,7 +51,7 @@ def evaluate(
     with connect(addresses.dsn(addresses.person)) as connection:
         version = resolve_model_version(connection, model)
         request = build_evaluation(connection, version, dataset=dataset, unseen_rows=unseen_rows)
-    submission = Submission(console, settings, addresses, spec=find_spec(version.workload))
+    submission = Submission(console, settings, addresses, spec=find_spec(version.workload, version.workload_file))
     submission.submit("evaluate", request.arguments(), inline=inline)
     submission.finish(no_wait=not wait, json_output=json_output, show=print_markdown if markdown else None)
 

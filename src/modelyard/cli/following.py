@@ -15,7 +15,7 @@ from modelyard.pipeline.results import JobStarted, decode_result
 from modelyard.settings import name_program
 from modelyard.store.connections import connect
 from modelyard.store.following import count_workers, follow_job
-from modelyard.store.jobs import Job, name_worker_role
+from modelyard.store.jobs import DEFAULT_QUEUE, Job, name_queue, name_worker_role
 from modelyard.workloads.registry import find_spec
 
 _QUIET_S = 2.0
@@ -72,7 +72,10 @@ class JobFollower:
             if job is None:
                 self._explain_quiet(last)
                 continue
-            last, printer = job, printer or OutcomePrinter(self._console, find_spec(str(job.arguments["workload"])))
+            last = job
+            if printer is None:
+                spec = find_spec(str(job.arguments["workload"]), job.arguments.get("workload_file"))
+                printer = OutcomePrinter(self._console, spec)
             self._show(job, shown, printer)
         assert last is not None  # noqa: S101  a job that is not there raises
         if last.state != "succeeded":
@@ -109,18 +112,29 @@ class JobFollower:
         role = name_worker_role(job.kind)
         try:
             with connect(self._dsn) as connection:
-                nb_workers = count_workers(connection, role=role)
+                nb_workers = count_workers(connection, role=role, queue=job.queue)
         except (ServiceFailed, psycopg.Error):
             return  # away, which is said elsewhere
         if job.inline:
             self._say("it was asked for with --inline, and goes on when that command is given again")
         elif nb_workers == 0:
-            self._say(f"no {role} is connected; start one: {name_program()} up")
+            self._say(explain_no_worker(role, job.queue))
         else:
-            self._say(f"the job waits; {nb_workers} {role}{'s are' if nb_workers > 1 else ' is'} at work")
+            name = name_queue(role, job.queue)
+            self._say(f"the job waits; {nb_workers} {name}{'s are' if nb_workers > 1 else ' is'} at work")
 
     def _say(self, text: str) -> None:
         self._console.print(f"job      {text}", style="yellow")
+
+
+def explain_no_worker(role: str, queue: str) -> str:
+    """What to do where no worker of a role and a queue is connected."""
+    if queue == DEFAULT_QUEUE:
+        return f"no {role} is connected; start one: {name_program()} up"
+    return (
+        f"no {role} of the queue {queue} is connected, and the job waits for one; make worker NAME={queue} "
+        "REQUIREMENTS=FILE makes and starts it"
+    )
 
 
 _VERBS = {"failed": "failed", "cancelled": "was cancelled"}

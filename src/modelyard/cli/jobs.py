@@ -78,6 +78,7 @@ def show(job: JobArgument, json_output: JsonOption = False) -> None:
         ("took", _took(found)),
         ("error", found.error),
         ("follows", found.parent_job_id),
+        ("queue", found.queue),
         ("then", f"{child.job_id} ({child.kind}, {child.state})" if child else None),
     ):
         if value:

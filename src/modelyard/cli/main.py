@@ -9,7 +9,8 @@ from typing import NoReturn
 
 INTERRUPTED = 130  # exit code
 _ON_STACK = (
-    *("train", "process", "reproduce", "drift", "evaluate", "datasets", "lineage", "jobs", "gc", "reconcile"),
+    *("train", "process", "sweep", "blend", "reproduce", "drift", "evaluate"),
+    *("datasets", "lineage", "jobs", "workers", "gc", "reconcile"),
     *("contract", "register"),
     *("promote", "rollback", "approve", "archive", "policy", "gate"),
     *("predict", "download"),

@@ -11,6 +11,7 @@ from modelyard.cli.output import show_metric
 from modelyard.data.drift import ColumnDrift
 from modelyard.pipeline.raw import RawData
 from modelyard.pipeline.results import (
+    BlendResult,
     DatasetResult,
     DriftResult,
     EvaluationResult,
@@ -37,7 +38,7 @@ def is_no(outcome: Mapping[str, Any]) -> bool:
 
 
 class OutcomePrinter:
-    """Call it with a result, and it is printed; ``spec`` is of the workload, None for a model of another tool."""
+    """Call it with a result, and it is printed; ``spec`` is of the workload, None where that is not known here."""
 
     def __init__(self, console: Console, spec: WorkloadSpec | None) -> None:
         self._console, self._spec = console, spec
@@ -76,19 +77,37 @@ class OutcomePrinter:
 
     @__call__.register
     def _(self, training: TrainingResult) -> None:
-        assert self._spec is not None  # noqa: S101  only workloads train
         known = ", finished by an earlier attempt" if training.resumed else ""
         self._say("run", f"{training.run_id} ({training.model_type}{known})")
         self._say("", training.run_url)
-        splits = [split for split in SPLITS if f"{split}_{self._spec.primary_metric.name}" in training.metrics]
-        baselines = [name for name in self._spec.baselines if name in training.baselines]
+        # of somebody's own workload, whose file is not run here, the units are not known
+        units = {metric.name: metric.unit for metric in self._spec.metrics} if self._spec else {}
+        names = units or [name.removeprefix("test_") for name in training.metrics if name.startswith("test_")]
+        splits = [split for split in SPLITS if all(f"{split}_{name}" in training.metrics for name in names)]
+        baselines = [name for name in (self._spec or training).baselines if name in training.baselines]
         rows = [
-            [metric.name, metric.unit]
-            + [show_metric(training.metrics[f"{split}_{metric.name}"]) for split in splits]
-            + [show_metric(training.baselines[name][metric.name]) for name in baselines]
-            for metric in self._spec.metrics
+            [name, units.get(name, "")]
+            + [show_metric(training.metrics[f"{split}_{name}"]) for split in splits]
+            + [show_metric(training.baselines[of][name]) for of in baselines]
+            for name in names
         ]
         self._print_table(["metric", "unit"], [*splits, *(f"{name} (baseline, test)" for name in baselines)], rows)
+
+    @__call__.register
+    def _(self, blend: BlendResult) -> None:
+        known = ", finished by an earlier attempt" if blend.resumed else ""
+        self._say("run", f"{blend.run_id} (blend by {blend.weights}{known})")
+        self._say("", blend.run_url)
+        names = [name for name in blend.metrics if name in blend.members[0].metrics]
+        if self._spec is not None:
+            names = [f"{split}_{self._spec.primary_metric.name}" for split in ("validation", "test")]
+        rows = [
+            [f"{member.model_type} {member.run_id}", f"{member.weight:.3f}"]
+            + [show_metric(member.metrics[name]) for name in names]
+            for member in blend.members
+        ]
+        rows.append(["the blend", "", *(show_metric(blend.metrics[name]) for name in names)])
+        self._print_table(["member"], ["weight", *names], rows)
 
     @__call__.register
     def _(self, registration: RegistrationResult) -> None:

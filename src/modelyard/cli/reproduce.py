@@ -10,6 +10,7 @@ from modelyard.cli.train import Inline, JsonOutput, NoWait
 from modelyard.settings import load_settings
 from modelyard.stack.choice import choose_stack
 from modelyard.store.connections import connect
+from modelyard.workloads.registry import find_spec
 
 
 def reproduce(
@@ -22,7 +23,7 @@ def reproduce(
 
     From its dataset, its parameters and its seed; nothing is registered. Exit code 3 if it is not equal.
     """
-    from modelyard.pipeline.reproduce import build_reproduction
+    from modelyard.pipeline.reproduce import build_arguments
     from modelyard.store.models import resolve_model_version
 
     console = make_console(json=json_output)
@@ -32,7 +33,8 @@ def reproduce(
     console.print(f"stack    {choice.stack}: {choice.why}")
     addresses = bring_up(console, settings)
     with connect(addresses.dsn(addresses.person)) as connection:
-        request = build_reproduction(connection, resolve_model_version(connection, model))
-    submission = Submission(console, settings, addresses, spec=request.workload.spec)
-    submission.submit("reproduce", request.arguments(), inline=inline)
+        version = resolve_model_version(connection, model)
+        arguments = build_arguments(connection, version)
+    submission = Submission(console, settings, addresses, spec=find_spec(version.workload, version.workload_file))
+    submission.submit("reproduce", arguments, inline=inline)
     submission.finish(no_wait=no_wait, json_output=json_output)

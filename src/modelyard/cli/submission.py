@@ -1,6 +1,7 @@
 """A job that a command asks for: queued and followed, or done in this process."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,7 +9,7 @@ import typer
 from psycopg.errors import InsufficientPrivilege
 from rich.console import Console
 
-from modelyard.cli.following import JobFollower
+from modelyard.cli.following import JobFollower, explain_no_worker
 from modelyard.cli.outcome import ANSWER_IS_NO, OutcomePrinter, is_no
 from modelyard.cli.output import StepProgress, print_json
 from modelyard.cli.worker import build_config
@@ -17,22 +18,33 @@ from modelyard.pipeline.raw import HashedData, RawData, store_raw
 from modelyard.pipeline.request import TrainingRequest
 from modelyard.pipeline.results import JobStarted
 from modelyard.pipeline.selection import Selection, select_dataset
+from modelyard.pipeline.workload_file import store_workload
 from modelyard.settings import Settings, find_current_run, name_program
 from modelyard.stack.addresses import Addresses
 from modelyard.stack.current import get_stack
 from modelyard.store import jobs
 from modelyard.store.connections import connect
 from modelyard.store.datasets import Dataset
+from modelyard.store.following import count_workers
 from modelyard.store.promotions import submit_evaluation
 from modelyard.store.rights import needed_right
 from modelyard.workers.config import Role
 from modelyard.workloads.contract import WorkloadSpec
+from modelyard.workloads.own import find_own
 
 _DATA = ("raw", "dataset_fallback", "dataset_id", "data_source")  # arguments of a training that name what it is done on
 
 
-def check_way(*, inline: bool, no_wait: bool) -> None:
-    """Refuse two ways to do a job at once."""
+def check_way(*, inline: bool, no_wait: bool, queue: str | None = None) -> None:
+    """Refuse two ways to do a job at once, and what is no queue.
+
+    Raises:
+        BadInput: two of them, or the queue's name.
+    """
+    if inline and queue is not None:
+        raise BadInput("--inline does the work here and --queue gives it to certain workers; give one of them")
+    if queue is not None:
+        jobs.check_queue(queue)
     if inline and no_wait:
         raise BadInput("--inline does the work here and --no-wait leaves it to a worker; give one of them")
 
@@ -82,6 +94,19 @@ class Submission:
             self._console.print(f"note     {selection.note}", style="yellow")
         return selection
 
+    def give_run(self, request: TrainingRequest, run_id: str) -> TrainingRequest:
+        """The request as it is done in an MLflow run that is there; takes and raises what ``check_given_run`` does."""
+        from modelyard.pipeline.given_run import check_given_run
+
+        experiment = check_given_run(self._connect_mlflow(), run_id)
+        if experiment != request.mlflow_experiment:
+            self._console.print(
+                f"note     run {run_id} is in the MLflow experiment {experiment}, not {request.mlflow_experiment}, and "
+                "MLflow cannot move it; mlflow run --experiment-name names one",
+                style="yellow",
+            )
+        return replace(request, mlflow_experiment=experiment)
+
     def find_begun(self, arguments: Mapping[str, Any], dataset: Dataset) -> Mapping[str, Any] | None:
         """The arguments of an unfinished training that has made this dataset itself and is asked for once more.
 
@@ -105,18 +130,30 @@ class Submission:
         self._printer(self._raw)
         return self._raw
 
-    def submit(self, kind: jobs.JobKind, arguments: Mapping[str, Any], *, inline: bool) -> None:
+    def submit(
+        self, kind: jobs.JobKind, arguments: Mapping[str, Any], *, inline: bool, queue: str | None = None
+    ) -> None:
         """Record the job, which is done here where ``inline``; the same request again is the job that is unfinished.
+
+        ``queue`` names the workers that are to take it; without it ``store.jobs.submit_job`` says which do.
 
         Raises:
             BadInput: it is to be done here, where the trainer's and the evaluator's secrets are not.
         """
         if inline:
             self._check_roles()
+        own = find_own(str(arguments["workload"]), arguments.get("workload_file"))
+        if own is not None:
+            store_workload(own, raw_uri=self._addresses.raw_uri)
+            self._console.print(
+                f"workload {own.spec.name}.py, stored by its content: sha256 {arguments['workload_file']}"
+            )
         self._kind, self._inline, asked = kind, inline, uuid4()
         with connect(self.dsn) as connection, needed_right(connection, group="trainer", to=kind):
             try:
-                self.job_id = jobs.submit_job(connection, kind=kind, arguments=arguments, job_id=asked, inline=inline)
+                self.job_id = jobs.submit_job(
+                    connection, kind=kind, arguments=arguments, job_id=asked, inline=inline, queue=queue
+                )
             except InsufficientPrivilege:  # who may promote may ask for evaluations, and for nothing else
                 if kind != "evaluate" or inline:
                     raise
@@ -135,29 +172,47 @@ class Submission:
             ) from None
 
     def finish(self, *, no_wait: bool, json_output: bool, show: Callable[[dict[str, Any]], None] | None = None) -> None:
-        """Tell the job's number, or follow or do the job to its end; print what came of it, with ``show`` too.
+        """Tell the job's number, or do as ``achieve``; print what came of it as JSON and with ``show`` too.
 
         Raises:
-            JobFailed: it failed or was cancelled.
-            WorkHeld: it is to be done here, and a worker or another process does it now.
-            StepFailed: a step failed.
+            JobFailed, WorkHeld, StepFailed: as ``achieve`` does.
             Exit: with ``ANSWER_IS_NO``.
         """
         outcome: dict[str, Any]
         if no_wait:
             outcome = {"job_id": str(self.job_id)}
             self._console.print(f"job      {self.job_id}")
+            self._warn_alone()
             self._console.print(f"next     {name_program()} jobs follow {self.job_id}")
         else:
-            follower = JobFollower(self._console, self.dsn)
-            outcome = self._run_inline() if self._inline else follower.follow(self.job_id)
-            self._print_end(outcome)
+            outcome = self.achieve()
         if json_output:
             print_json(outcome)
         if show is not None:
             show(outcome)
         if is_no(outcome):
             raise typer.Exit(ANSWER_IS_NO)
+
+    def achieve(self) -> dict[str, Any]:
+        """Follow or do the job to its end, and tell what came of it.
+
+        Raises:
+            JobFailed: it failed or was cancelled.
+            WorkHeld: it is to be done here, and a worker or another process does it now.
+            StepFailed: a step failed.
+        """
+        follower = JobFollower(self._console, self.dsn)
+        outcome = self._run_inline() if self._inline else follower.follow(self.job_id)
+        self._print_end(outcome)
+        return outcome
+
+    def _warn_alone(self) -> None:
+        """Say that nobody is there to do the job, to whoever does not wait until it is seen."""
+        role = jobs.name_worker_role(self._kind)
+        with connect(self.dsn) as connection:
+            queue = jobs.get_job(connection, job_id=self.job_id).queue
+            if queue != jobs.DEFAULT_QUEUE and count_workers(connection, role=role, queue=queue) == 0:
+                self._console.print(f"job      {explain_no_worker(role, queue)}", style="yellow")
 
     def _run_inline(self) -> dict[str, Any]:
         """Do the job here, and the evaluation that a training queues; return what they achieved."""

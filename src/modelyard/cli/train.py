@@ -14,13 +14,17 @@ from modelyard.errors import BadInput, InvalidParameter
 from modelyard.pipeline.raw import HashedData
 from modelyard.settings import load_settings
 from modelyard.stack.choice import choose_stack
+from modelyard.workloads.registry import locate_workload
 
-Workload = Annotated[str, typer.Argument(help="Which workload, e.g. california_housing.")]
+Workload = Annotated[
+    str, typer.Argument(metavar="NAME|FILE.py", help="Which workload: california_housing, or a file of your own.")
+]
 Data = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         metavar="FILE|FOLDER|s3://…",
-        help="Raw data; with it nothing else is tried. Default: data folder, download, sample.",
+        help="Raw data; with it nothing else is tried. Of several files one each. Default: data folder, download, "
+        "sample.",
     ),
 ]
 ModelType = Annotated[str | None, typer.Option(help="One of the workload's model types.")]
@@ -30,6 +34,9 @@ Assignments = Annotated[
 ]
 Config = Annotated[
     str | None, typer.Option(help="A YAML file of parameters, or the name of one that ships with the workload.")
+]
+Level = Annotated[
+    str | None, typer.Option(help="What a row is, where the workload has this parameter: window or participant.")
 ]
 Dataset = Annotated[
     str | None,
@@ -48,6 +55,13 @@ AllowInvalid = Annotated[
 RunName = Annotated[str | None, typer.Option(help="Name of the MLflow run.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the job's number and return.")]
 Inline = Annotated[bool, typer.Option("--inline", help="Do the work in this process, without the queue.")]
+Queue = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which workers do it: those of make worker NAME=…; else the stack's.")
+]
+IntoRun = Annotated[
+    str | None,
+    typer.Option(metavar="RUN_ID", help="Train in this MLflow run, which is RUNNING and empty, instead of a new one."),
+]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")]
 
 
@@ -59,13 +73,16 @@ def train(
     strict: Strict = False,
     allow_invalid: AllowInvalid = False,
     model_type: ModelType = None,
+    level: Level = None,
     params: Params = "",
     assignments: Assignments = None,
     config: Config = None,
     run_name: RunName = None,
     experiment_name: Annotated[str | None, typer.Option(help="MLflow experiment; default: the workload's.")] = None,
+    into_run: IntoRun = None,
     no_wait: NoWait = False,
     inline: Inline = False,
+    queue: Queue = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Train and evaluate a workload, from raw data to a policy version."""
@@ -79,12 +96,14 @@ def train(
         allow_invalid=allow_invalid,
         model_type=model_type,
         params=params,
-        assignments=assignments,
+        assignments=add_level(assignments, level),
         config=config,
         run_name=run_name,
         experiment_name=experiment_name,
+        into_run=into_run,
         no_wait=no_wait,
         inline=inline,
+        queue=queue,
         json_output=json_output,
     )
 
@@ -96,11 +115,13 @@ def process(
         str | None, typer.Option(help="The dataset's version, e.g. 2025-01-03. Default: the next one by rule.")
     ] = None,
     allow_invalid: AllowInvalid = False,
+    level: Level = None,
     params: Params = "",
     assignments: Assignments = None,
     config: Config = None,
     no_wait: NoWait = False,
     inline: Inline = False,
+    queue: Queue = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Make a dataset from raw data and log it, without training on it."""
@@ -111,12 +132,18 @@ def process(
         version=version,
         allow_invalid=allow_invalid,
         params=params,
-        assignments=assignments,
+        assignments=add_level(assignments, level),
         config=config,
         no_wait=no_wait,
         inline=inline,
+        queue=queue,
         json_output=json_output,
     )
+
+
+def add_level(assignments: list[str] | None, level: str | None) -> list[str]:
+    """The assignments of ``--set`` and, as one more, that of ``--level``."""
+    return [*(assignments or []), *([f"level={level}"] if level is not None else [])]
 
 
 def split_values(params: str, assignments: list[str] | None) -> list[str]:
@@ -135,13 +162,14 @@ def _ask(
     kind: Literal["train", "process"],
     *,
     workload: str,
-    data: str | None,
+    data: list[str] | None,
     allow_invalid: bool,
     params: str,
     assignments: list[str] | None,
     config: str | None,
     no_wait: bool,
     inline: bool,
+    queue: str | None,
     json_output: bool,
     version: str | None = None,
     dataset: str | None = None,
@@ -150,6 +178,7 @@ def _ask(
     model_type: str | None = None,
     run_name: str | None = None,
     experiment_name: str | None = None,
+    into_run: str | None = None,
 ) -> None:
     """Check everything, bring the stack up, store the raw data, queue the job; then what was asked for."""
     from modelyard.pipeline.dataset_request import check_processing
@@ -157,7 +186,7 @@ def _ask(
 
     console = make_console(json=json_output)
     values = split_values(params, assignments)
-    check_way(inline=inline, no_wait=no_wait)
+    check_way(inline=inline, no_wait=no_wait, queue=queue)
     named = {"--data": data, "--dataset": dataset, "--use-dataset-from-run": run_id}
     if len(given := [option for option, value in named.items() if value is not None]) > 1:
         raise BadInput(f"{' and '.join(given)} each say what to train on; give one of them")
@@ -165,10 +194,12 @@ def _ask(
         raise BadInput("--allow-invalid is of rows that are processed, and a dataset on record is not; leave it out")
     if strict and data is not None:
         raise BadInput("--strict refuses to take a file, and --data names one; give one of them")
+    if into_run is not None and no_wait:
+        raise BadInput("--no-wait returns, and whoever made the run of --into-run would end it; give one of them")
     settings = load_settings()
     assigned = parse_assignments(values)
     request = build_request(
-        workload,
+        locate_workload(workload, places=settings.workload_places()),
         model_type=model_type,
         values=assigned,
         config=config,
@@ -197,6 +228,9 @@ def _ask(
         options: dict[str, Any] = {"version": version, "allow_invalid": allow_invalid}
         hashed = check() if kind == "process" or data is not None else None
         submission = Submission(console, settings, bring_up(console, settings), spec=request.workload.spec)
+        if into_run is not None:
+            request = submission.give_run(request, into_run)
+            options["into_run"] = into_run
         selection = None
         if hashed is None:
             selection = submission.select(request, run_id=run_id, name=dataset, strict=strict)
@@ -206,5 +240,5 @@ def _ask(
         arguments: Mapping[str, Any] = request.arguments(raw, **options)
         if selection is not None and selection.dataset is not None and run_id is None and dataset is None:
             arguments = submission.find_begun(arguments, selection.dataset) or arguments
-        submission.submit(kind, arguments, inline=inline)
+        submission.submit(kind, arguments, inline=inline, queue=queue)
     submission.finish(no_wait=no_wait, json_output=json_output)

@@ -18,6 +18,7 @@ from modelyard.errors import (
     RecordNotFound,
     StepFailed,
     UntrustedModel,
+    find_remedy,
 )
 from modelyard.pipeline.session import DATASETS_EXPERIMENT, Session
 from modelyard.store import attempts
@@ -98,8 +99,9 @@ def run_step(
     experiment_id: str,
     name: str | None,
     tags: Mapping[str, str],
+    run_id: str | None = None,
 ) -> Iterator[runs.ActiveRun]:
-    """An MLflow run that a step works in.
+    """An MLflow run that a step works in: a new one, or the one that ``run_id`` names.
 
     Raises:
         StepFailed: for any error in the block; the run is FAILED with the traceback as an artifact.
@@ -115,6 +117,7 @@ def run_step(
             attempt=attempt.number if attempt else None,
             name=name,
             tags=tags,
+            run_id=run_id,
         ) as active:
             yield active
     except (AttemptLost, BadInput):
@@ -125,9 +128,9 @@ def run_step(
 
 
 def describe_error(error: BaseException) -> str:
-    """An error in one line; running out of memory is named as such."""
+    """An error in one line, with what helps where that is known; running out of memory is named as such."""
     first_line = (str(error).splitlines() or [""])[0]
-    named = f"{type(error).__name__}: {first_line}"
+    named = "; ".join(filter(None, (f"{type(error).__name__}: {first_line}", find_remedy(error))))
     return f"memory ran out ({named})" if isinstance(error, MemoryError) else named
 
 

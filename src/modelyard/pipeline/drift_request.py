@@ -8,7 +8,7 @@ from uuid import UUID
 from modelyard.data.drift import DriftLimits
 from modelyard.errors import BadInput
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.request import TrainingRequest
+from modelyard.pipeline.request import TrainingRequest, describe_file
 from modelyard.store.catalogue import find_newest, resolve_dataset
 from modelyard.store.connections import Connection
 from modelyard.store.datasets import Dataset, get_dataset
@@ -42,6 +42,7 @@ class DriftRequest:
         return {
             "workload": self.workload.spec.name,
             "mlflow_experiment": self.workload.spec.mlflow_experiment,
+            **describe_file(self.code),
             "dataset_id": str(self.reference.dataset_id),
             **(
                 {"raw": dict(self.current.raw), "parameters": self.current.parameters.model_dump(mode="json")}
@@ -96,7 +97,7 @@ def read_drift(connection: Connection, arguments: Mapping[str, Any]) -> DriftReq
         BadInput: this release has no such workload, or does not take the parameters any more.
         RecordNotFound: a dataset is not on record.
     """
-    workload = get_workload(str(arguments.get("workload")))
+    workload = get_workload(str(arguments.get("workload")), arguments.get("workload_file"))
     current: Dataset | RawCurrent
     if "raw" in arguments:
         try:

@@ -17,6 +17,7 @@ from modelyard.pipeline.models import load_verified
 from modelyard.pipeline.overlap import find_left_out
 from modelyard.pipeline.projection import project_model
 from modelyard.pipeline.request import describe_code
+from modelyard.pipeline.reselection import judge_blend
 from modelyard.pipeline.results import EvaluationResult
 from modelyard.pipeline.scorer import Metrics
 from modelyard.pipeline.session import Report, Session
@@ -25,6 +26,7 @@ from modelyard.pipeline.tally import Findings, score_rows
 from modelyard.store import attempts, evaluations, policies
 from modelyard.tracking.runs import ActiveRun, find_run, is_left_open
 from modelyard.tracking.server import get_or_create_experiment
+from modelyard.workloads.registry import BLEND
 from modelyard.workloads.rules import PRODUCTION
 
 _TOLD = 5  # of what was edited or lost in MLflow, in a note
@@ -73,7 +75,7 @@ def evaluate_model(
     lost = None if run else f"MLflow has lost run {recorded.mlflow_run_id} with the report; the verdict is on record"
     if is_left_open(run):
         session.mlflow.set_terminated(recorded.mlflow_run_id, "FINISHED")
-    notes = filter(None, (lost, _project(session, name)))
+    notes = filter(None, (lost, _project(session, name), _judge(session, request, recorded)))
     return _describe(
         session,
         request,
@@ -92,6 +94,18 @@ def _project(session: Session, name: str) -> str | None:
     except (ServiceFailed, WorkHeld) as error:
         return str(error)
     return "\n".join([str(finding) for finding in found if finding.kind in ("edited", "lost")][:_TOLD]) or None
+
+
+def _judge(session: Session, request: EvaluationRequest, recorded: evaluations.Evaluation) -> str | None:
+    """Let MLflow show whether a blend needs other members; what keeps it from that takes nothing from the verdict."""
+    metric, known = request.scorer.metrics[0], request.version.metrics
+    if request.version.model_type != BLEND or metric.higher_is_better or f"test_{metric.name}" not in known:
+        return None  # what another tool calls a blend may be anything
+    try:
+        judge_blend(session.mlflow, request, metric=metric.name, now=recorded.metrics.get(metric.name))
+    except ServiceFailed as error:
+        return str(error)
+    return None
 
 
 def _describe(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from modelyard.store.connections import Connection
 from modelyard.workloads.registry import find_spec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
     """An evaluation as asked for: a model version on record, and the dataset whose test rows it is scored on.
 
@@ -23,9 +24,13 @@ class EvaluationRequest:
 
     version: models.ModelVersion
     dataset: datasets.Dataset
-    scorer: Scorer
     mlflow_experiment: str
     unseen_rows: bool = False
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """How its answers are scored; takes and raises what ``find_scorer`` does."""
+        return find_scorer(self.version, self.dataset)
 
     def arguments(self) -> dict[str, Any]:
         """The request as a job's arguments."""
@@ -40,6 +45,7 @@ def build_arguments(
     """The arguments of a job that evaluates a model version on a dataset: references only."""
     return {
         "workload": version.workload,
+        **name_file(version),
         "model_name": version.mlflow_model_name,
         "model_version": version.mlflow_model_version,
         "dataset_id": str(dataset.dataset_id),
@@ -74,12 +80,18 @@ def build_evaluation(
     request = EvaluationRequest(
         version=version,
         dataset=chosen,
-        scorer=find_scorer(version, chosen),
         mlflow_experiment=find_experiment(connection, version),
         unseen_rows=unseen_rows,
     )
+    if version.workload_file is None:  # another's file is run with a worker's rights, not with those of who asks
+        find_scorer(version, chosen)
     check_columns(connection, request, find_live(connection, version.mlflow_model_name))
     return request
+
+
+def name_file(version: models.ModelVersion) -> dict[str, str]:
+    """The file of a version's workload where none ships, as a job's arguments name it; else nothing."""
+    return {"workload_file": version.workload_file} if version.workload_file else {}
 
 
 def read_evaluation(connection: Connection, arguments: Mapping[str, Any]) -> EvaluationRequest:
@@ -93,10 +105,10 @@ def read_evaluation(connection: Connection, arguments: Mapping[str, Any]) -> Eva
         connection, mlflow_model_name=arguments["model_name"], mlflow_model_version=arguments["model_version"]
     )
     dataset = _get_dataset(connection, arguments)
+    find_scorer(version, dataset)
     return EvaluationRequest(
         version=version,
         dataset=dataset,
-        scorer=find_scorer(version, dataset),
         mlflow_experiment=arguments["mlflow_experiment"],
         unseen_rows=arguments.get("unseen_rows", False),
     )

@@ -213,6 +213,8 @@ def _describe(
     """As what a run is registered that meets its contract."""
     params, workload = run.data.params, request.workload
     code_version = {name: value for name, tag in _CODE_TAGS.items() if (value := run.data.tags.get(tag)) is not None}
+    if request.workload_file is not None:  # never from the run's tags, which are anybody's: workers run this file
+        code_version["workload_file"] = request.workload_file
     if workload is None:
         return Registration(
             model_name=request.model_name,

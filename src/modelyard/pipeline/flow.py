@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from modelyard.pipeline.dataset_request import describe_new
 from modelyard.pipeline.evaluate import evaluate_model
 from modelyard.pipeline.evaluation_request import build_arguments, read_evaluation
 from modelyard.pipeline.examination import record_run
+from modelyard.pipeline.given_run import claim_given_run
 from modelyard.pipeline.process import log_dataset
 from modelyard.pipeline.raw import fetch_raw
 from modelyard.pipeline.register import Registration, register_model
@@ -21,6 +23,7 @@ from modelyard.pipeline.rows import process_rows, streams
 from modelyard.pipeline.run_request import read_run_request
 from modelyard.pipeline.scorer import explain_unscored
 from modelyard.pipeline.session import Emit, Report, Session
+from modelyard.pipeline.sweep import UNREGISTERED
 from modelyard.pipeline.train import describe_training, train_model
 from modelyard.pipeline.training_data import (
     DataSource,
@@ -29,10 +32,11 @@ from modelyard.pipeline.training_data import (
     describe_processed,
     load_training_data,
 )
+from modelyard.pipeline.workload_file import load_recorded_workload
 from modelyard.store import attempts, jobs
 from modelyard.store.connections import Connection
 from modelyard.store.datasets import Dataset
-from modelyard.store.models import ModelVersion
+from modelyard.store.models import ModelVersion, get_model_version
 
 SECONDS_BETWEEN_REPORTS = 0.5  # of a step that moves slowly,
 SHARE_BETWEEN_REPORTS = 0.05  # and of one that moves quickly: what comes last before a silence is told
@@ -54,6 +58,13 @@ def run_job(session: Session, attempt: Attempt, *, emit: Emit, report: Report, r
         BadInput: this release does not take the job's arguments.
     """
     prepare(session, attempt)
+    arguments = attempt.job.arguments
+    if "into_run" in arguments:
+        claim_given_run(session, attempt, arguments["into_run"])
+    if attempt.job.kind == "evaluate":
+        _load_evaluated(session, arguments)
+    elif "workload_file" in arguments:
+        load_recorded_workload(arguments["workload"], arguments, raw_uri=session.raw_uri)
     work = _Work(session, attempt, emit=emit, report=report)
     match attempt.job.kind:
         case "process":
@@ -61,6 +72,8 @@ def run_job(session: Session, attempt: Attempt, *, emit: Emit, report: Report, r
             work.finish(session.records)
         case "train":
             work.train(reserve_s=reserve_s)
+        case "blend":
+            work.blend(reserve_s=reserve_s)
         case "register":
             work.register(reserve_s=reserve_s)
         case "evaluate":
@@ -74,6 +87,17 @@ def run_job(session: Session, attempt: Attempt, *, emit: Emit, report: Report, r
             work.finish(session.records)
         case other:
             raise BadInput(f"no worker of this release does {other} jobs")
+
+
+def _load_evaluated(session: Session, arguments: Mapping[str, Any]) -> None:
+    """Load the file that made the version on record, whatever the job names: who may promote may ask for it too."""
+    version = get_model_version(
+        session.records,
+        mlflow_model_name=arguments["model_name"],
+        mlflow_model_version=arguments["model_version"],
+    )
+    if version.workload_file is not None:
+        load_recorded_workload(version.workload, version.code_version, raw_uri=session.raw_uri)
 
 
 class _Work:
@@ -150,15 +174,33 @@ class _Work:
         )
 
     def train(self, *, reserve_s: float) -> None:
-        """Up to the registration; in its transaction the evaluation is queued, and the job has succeeded."""
+        """Up to the registration; in its transaction the evaluation is queued, and the job has succeeded.
+
+        A training of a sweep ends with its run: only the best one is registered, by a job of its own.
+        """
         request, data = self._provide()
         dataset = data.dataset
         training = train_model(self._session, request, data, attempt=self._attempt, report=self._progress)
         self._tell(training)
+        if self._attempt.job.arguments.get(UNREGISTERED):
+            self.finish(self._session.records)
+            return
         self._progress("training", 0.97, "registering the model")
         self._register(
             describe_training(request, dataset), dataset=dataset, run_id=training.run_id, reserve_s=reserve_s
         )
+
+    def blend(self, *, reserve_s: float) -> None:
+        """Finished trainings as one model, up to its registration, as of a training."""
+        from modelyard.pipeline.blend import blend_models, describe_blend
+        from modelyard.pipeline.blend_request import read_blend
+
+        request = read_blend(self._session.records, self._attempt.job.arguments)
+        blend = blend_models(self._session, request, attempt=self._attempt, report=self._progress)
+        self._tell(blend)
+        self._progress("blending", 0.97, "registering the model")
+        registration = describe_blend(self._session, request, run_id=blend.run_id)
+        self._register(registration, dataset=request.dataset, run_id=blend.run_id, reserve_s=reserve_s)
 
     def register(self, *, reserve_s: float) -> None:
         """A run that other tools, or a job that died, have left: checked, its files on record, then as above."""

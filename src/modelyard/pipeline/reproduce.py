@@ -11,6 +11,7 @@ from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
 from modelyard.pipeline.datasets import use_dataset
 from modelyard.pipeline.environment import PREDICTIONS_DIGEST, find_environment, list_differences, predict_test
+from modelyard.pipeline.evaluation_request import find_experiment, name_file
 from modelyard.pipeline.models import load_verified
 from modelyard.pipeline.request import describe_origin
 from modelyard.pipeline.results import MetricChange, ReproductionResult, ValueChange, decode_result, encode_result
@@ -21,7 +22,26 @@ from modelyard.store.connections import Connection
 from modelyard.tracking.runs import ActiveRun, find_run, is_left_open
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.contract import Parameters, Processed, Trained, Workload
-from modelyard.workloads.registry import build_parameters, get_workload
+from modelyard.workloads.registry import BLEND, build_parameters, get_workload
+
+
+def build_arguments(connection: Connection, version: models.ModelVersion) -> dict[str, Any]:
+    """The arguments of a job that reproduces a model version: references only.
+
+    Raises:
+        BadInput: this release has no such workload, or it does not take the model's parameters any more.
+    """
+    if version.workload_file is None:
+        experiment = build_reproduction(connection, version).mlflow_experiment
+    else:  # is run with a worker's rights, not with those of who asks
+        experiment = find_experiment(connection, version)
+    return {
+        "workload": version.workload,
+        **name_file(version),
+        "mlflow_experiment": experiment,  # where runs of attempts that died are looked for
+        "model_name": version.mlflow_model_name,
+        "model_version": version.mlflow_model_version,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,25 +60,21 @@ class ReproductionRequest:
         """As it is written: ``houses_model/3``."""
         return f"{self.version.mlflow_model_name}/{self.version.mlflow_model_version}"
 
-    def arguments(self) -> dict[str, Any]:
-        """The request as a job's arguments: references only."""
-        return {
-            "workload": self.workload.spec.name,
-            "mlflow_experiment": self.mlflow_experiment,  # where runs of attempts that died are looked for
-            "model_name": self.version.mlflow_model_name,
-            "model_version": self.version.mlflow_model_version,
-        }
-
 
 def build_reproduction(connection: Connection, version: models.ModelVersion) -> ReproductionRequest:
     """The reproduction of a model version by the code that is here.
 
     Raises:
-        BadInput: this release has no such workload, or it does not take the model's parameters any more.
+        BadInput: it is a blend, or this release has no such workload or does not take its parameters any more.
     """
+    if version.model_type == BLEND:
+        raise BadInput(
+            f"{version.label} is a blend, and no training made it: its weights follow from what its members answered. "
+            f"Reproduce its members instead; modelyard lineage {version.label} has them"
+        )
     dataset = datasets.get_dataset(connection, dataset_id=version.dataset_id)
     try:
-        workload = get_workload(version.workload)
+        workload = get_workload(version.workload, version.workload_file)
         _, parameters = build_parameters(workload, model_type=version.model_type, values=version.parameters)
     except BadInput as error:
         made_by = version.code_version

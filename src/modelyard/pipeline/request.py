@@ -9,7 +9,7 @@ import yaml
 
 from modelyard.errors import BadInput, InvalidParameter
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.raw import HashedData, RawData, hash_raw, locate_raw
+from modelyard.pipeline.raw import HashedData, Named, RawData, hash_raw, locate_raw
 from modelyard.pipeline.rows import check_rows
 from modelyard.workloads.contract import Parameters, Workload
 from modelyard.workloads.registry import build_parameters, get_workload
@@ -55,6 +55,7 @@ class TrainingRequest:
             "run_name": self.run_name,
             **({"raw": raw.reference()} if raw else {}),
             "workload_sha256": self.code.workload_sha256,
+            **describe_file(self.code),
             **{name: value for name, value in options.items() if value is not None and value is not False},
         }
 
@@ -77,6 +78,7 @@ def describe_code(code: CodeVersion, *, user: str, command: str) -> dict[str, st
         "code_python": code.python,
         "code_dirty": str(code.dirty).lower(),
         "workload_sha256": code.workload_sha256,
+        **describe_file(code),
         "mlflow.user": user,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": f"modelyard {command}",
@@ -84,8 +86,13 @@ def describe_code(code: CodeVersion, *, user: str, command: str) -> dict[str, st
     }
 
 
+def describe_file(code: CodeVersion) -> dict[str, str]:
+    """The file of a workload that does not ship, as arguments of jobs and tags of runs name it; else nothing."""
+    return {"workload_file": code.workload_file} if code.workload_file else {}
+
+
 def build_request(
-    workload_name: str,
+    named: str | Workload,
     /,
     *,
     model_type: str | None = None,
@@ -97,7 +104,7 @@ def build_request(
     """Check names and parameters.
 
     Args:
-        workload_name: name of a workload.
+        named: the workload, or the name of one that ships.
         model_type: one of its model types; default: the config's, else the workload's first.
         values: parameter name → value, which may be text; they win over the config's.
         config: name of a config that ships with the workload, or a YAML file of parameters (and ``model_type``).
@@ -107,7 +114,7 @@ def build_request(
     Raises:
         BadInput: an unknown workload, model type, parameter or config, a value that is not taken.
     """
-    workload = get_workload(workload_name)
+    workload = get_workload(named) if isinstance(named, str) else named
     config_type, config_values = _read_config(workload, config)
     given = {**config_values, **(values or {})}
     chosen, parameters = build_parameters(workload, model_type=model_type or config_type, values=given)
@@ -166,7 +173,7 @@ def parse_assignments(texts: list[str]) -> dict[str, str]:
 def check_data(
     request: TrainingRequest,
     *,
-    data: str | Path | None,
+    data: Named | None,
     data_dir: Path,
     folder: Path,
     report: Callable[[str], None],
@@ -199,7 +206,7 @@ def read_request(arguments: Mapping[str, Any]) -> TrainingRequest:
         BadInput: this release does not take them any more.
     """
     return build_request(
-        str(arguments.get("workload")),
+        get_workload(str(arguments.get("workload")), arguments.get("workload_file")),
         model_type=arguments.get("model_type"),
         values=arguments.get("parameters"),
         run_name=arguments.get("run_name"),

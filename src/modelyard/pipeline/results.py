@@ -58,6 +58,29 @@ class TrainingResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlendedMember:
+    """A model in a blend: its weight (0 to 1), and its metrics on the same validation and test rows."""
+
+    run_id: str
+    model_type: str
+    weight: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlendResult:
+    """A finished blend run: ``weights`` is how they were found; ``metrics`` by split, ``baselines`` on test rows."""
+
+    run_id: str
+    run_url: str
+    weights: str
+    members: tuple[BlendedMember, ...]
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationResult:
     """A registered model version, and the job that evaluates it; else why nothing can score it."""
 
@@ -170,13 +193,21 @@ class DriftResult:
 
 
 Result = (
-    Notice | DatasetResult | TrainingResult | RegistrationResult | EvaluationResult | ReproductionResult | DriftResult
+    Notice
+    | DatasetResult
+    | TrainingResult
+    | BlendResult
+    | RegistrationResult
+    | EvaluationResult
+    | ReproductionResult
+    | DriftResult
 )
 
 _KINDS: dict[str, type[Result]] = {
     "notice": Notice,
     "dataset": DatasetResult,
     "training": TrainingResult,
+    "blend": BlendResult,
     "registration": RegistrationResult,
     "evaluation": EvaluationResult,
     "reproduction": ReproductionResult,

@@ -4,15 +4,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from mlflow.entities import Run
 
-from modelyard.errors import BadInput, UnknownName
+from modelyard.errors import BadInput, RecordNotFound, UnknownName
 from modelyard.pipeline.scorer import name_policy
 from modelyard.pipeline.session import Session
+from modelyard.pipeline.workload_file import load_recorded_workload
 from modelyard.store import models
 from modelyard.store.connections import Connection
-from modelyard.tracking.runs import find_run
+from modelyard.store.jobs import get_job, is_workload_file
+from modelyard.tracking.runs import JOB_TAG, find_run
 from modelyard.workloads.contract import ContractTable, Workload
 from modelyard.workloads.registry import NAMES, get_workload
 from modelyard.workloads.rules import Rules, list_rules, load_rules
@@ -31,6 +34,7 @@ class RunRequest:
         task: what kind of answer the model gives.
         table: what the rules ask for.
         mlflow_experiment: the run's.
+        workload_file: sha256 of the file of a workload that does not ship; None of all others.
     """
 
     run_id: str
@@ -39,11 +43,12 @@ class RunRequest:
     task: str
     table: ContractTable
     mlflow_experiment: str
+    workload_file: str | None = None
 
     @property
     def workload(self) -> Workload | None:
         """The workload of ours that trained it; None for a run of another tool."""
-        return get_workload(self.name) if self.name in NAMES else None
+        return get_workload(self.name, self.workload_file) if self.workload_file or self.name in NAMES else None
 
     @property
     def policy_id(self) -> str:
@@ -55,6 +60,7 @@ class RunRequest:
         table = self.table
         return {
             "workload": self.name,
+            **({"workload_file": self.workload_file} if self.workload_file else {}),
             "run_id": self.run_id,
             "model_name": self.model_name,
             "task": self.task,
@@ -88,18 +94,35 @@ def build_run_request(
         raise BadInput(
             f"there is no run {run_id!r} at {session.mlflow.tracking_uri}; MLflow's page of a run has its id"
         )
-    name = _name_rules(run, task=task, rules=rules)
-    asked = rules or load_rules(name)
+    own = None if task in list_rules() or rules else _load_own(session, run)
+    if own is None:
+        name = _name_rules(run, task=task, rules=rules)
+        asked = rules or load_rules(name)
+    else:
+        name, asked = own.spec.name, own.spec.rules
     request = RunRequest(
         run_id=run.info.run_id,
-        model_name=model_name or _name_model(run, name),
+        model_name=model_name or (own.spec.model_name if own else _name_model(run, name)),
         name=name,
         task=str(asked.task),
         table=asked.contract,
         mlflow_experiment=session.mlflow.get_experiment(run.info.experiment_id).name,
+        workload_file=run.data.tags["workload_file"] if own else None,
     )
     _check_name(session.records, request)
     return request
+
+
+def find_queue(session: Session, run_id: str) -> str | None:
+    """The queue of the job that made a run: its workers have the packages to open the model. None for other runs."""
+    run = find_run(session.mlflow, run_id)
+    job_id = run.data.tags.get(JOB_TAG) if run else None
+    if job_id is None:
+        return None
+    try:
+        return get_job(session.records, job_id=UUID(job_id)).queue
+    except (ValueError, RecordNotFound):  # anybody may set a tag
+        return None
 
 
 def read_run_request(session: Session, arguments: Mapping[str, Any]) -> RunRequest:
@@ -121,9 +144,27 @@ def read_run_request(session: Session, arguments: Mapping[str, Any]) -> RunReque
             artifacts=tuple(table["artifacts"]),
         ),
         mlflow_experiment=arguments["mlflow_experiment"],
+        workload_file=arguments.get("workload_file"),
     )
     _check_name(session.records, request)
     return request
+
+
+def _load_own(session: Session, run: Run) -> Workload | None:
+    """The workload of a run that names a file of somebody's own; None of all others.
+
+    Raises:
+        BadInput: nobody who may ask for trainings has asked for one with this file: a run's tags are anybody's.
+    """
+    name, file = run.data.tags.get("workload", ""), run.data.tags.get("workload_file")
+    if file is None:
+        return None
+    if not is_workload_file(session.records, name=name, sha256=file):
+        raise BadInput(
+            f"run {run.info.run_id} names a file of workload {name!r} that no training or processing on record has "
+            "used, and it is not run; --task registers the run by the rules of a task"
+        )
+    return load_recorded_workload(name, {"workload_file": file}, raw_uri=session.raw_uri)
 
 
 def _name_rules(run: Run, *, task: str | None, rules: Rules | None) -> str:
@@ -171,6 +212,6 @@ def _check_name(connection: Connection, request: RunRequest) -> None:
     others = of_workload.get(name) or models.find_rules(connection, mlflow_model_name=name)
     if others is not None and others != request.name:
         raise BadInput(f"{name} goes by the rules of {others}, not of {request.name}; name another model with --model")
-    if request.name in NAMES and of_workload.get(name) != request.name:
-        own = get_workload(request.name).spec.model_name
+    if request.workload is not None and request.workload.spec.model_name != name:
+        own = request.workload.spec.model_name
         raise BadInput(f"a run of {request.name} is registered as {own}, not as {name}; --task names other rules")

@@ -13,7 +13,7 @@ from modelyard.store.datasets import Dataset
 from modelyard.store.models import ModelVersion
 from modelyard.workloads import tasks
 from modelyard.workloads.contract import AdditiveWorkload, Metric, Processed, Workload
-from modelyard.workloads.registry import build_parameters, get_workload
+from modelyard.workloads.registry import get_workload, read_parameters
 from modelyard.workloads.rules import Gate, load_rules
 from modelyard.workloads.tasks import get_task
 
@@ -35,6 +35,8 @@ class Scorer:
         gate: the limits that ship with the workload or the task.
         policy_id: of the policy of its models, where nobody has made another.
         group_column: the column, e.g. ``extra.query``, whose values are resampled together, or None.
+        answers: names of the columns that a model must answer with; empty where it gives one for each target.
+        split_by_group: no group may be on both sides of a split.
         held: rows of one group must be scored at once.
         code: which code scores.
         score: statistics of rows from rows and answers, and ``summarize``: metrics from their sums; both None where
@@ -49,6 +51,8 @@ class Scorer:
     gate: Gate
     policy_id: str
     group_column: str | None
+    answers: tuple[str, ...]
+    split_by_group: bool
     held: bool
     code: CodeVersion
     score: "Callable[[pd.DataFrame, np.ndarray[Any, Any]], Mapping[str, Any]] | None"
@@ -63,14 +67,15 @@ def find_scorer(version: ModelVersion, dataset: Dataset) -> Scorer:
 
     Raises:
         UnknownName: neither a workload nor a task with standard scores is called as recorded.
-        BadInput: this release does not take the model's parameters, or the dataset lacks a column that scores need.
+        BadInput: this release does not take the model's parameters, the dataset lacks a column that scores need, or
+            the workload is a file of somebody's own, which is not loaded here.
     """
     try:
-        workload = get_workload(version.workload)
+        workload = get_workload(version.workload, version.workload_file)
     except UnknownName:
         return _score_task(version, dataset)
     spec, name = workload.spec, version.mlflow_model_name
-    _, parameters = build_parameters(workload, model_type=version.model_type, values=version.parameters)
+    parameters = read_parameters(workload, model_type=version.model_type, values=version.parameters)
     additive = workload if is_additive(workload) else None
     return Scorer(
         name=spec.name,
@@ -78,7 +83,9 @@ def find_scorer(version: ModelVersion, dataset: Dataset) -> Scorer:
         metrics=spec.metrics,
         gate=spec.rules.gate,
         policy_id=spec.policy_id if name == spec.model_name else name_policy(name),
-        group_column=_find_column(dataset, spec.group_column) if spec.group_column else None,
+        group_column=find_column(dataset, spec.group_column) if spec.group_column else None,
+        answers=spec.answers if len(spec.answers) > 1 else (),
+        split_by_group=spec.group_column is not None,
         held=False,
         code=find_code_version(workload),
         score=partial(additive.score, parameters=parameters) if additive else None,
@@ -122,7 +129,7 @@ def _score_task(version: ModelVersion, dataset: Dataset) -> Scorer:
             f"{version.label} has no parameter group_column, which says "
             f"whose rows are ranked against each other; log it in the training run and register that"
         )
-    column = _find_column(dataset, str(group)) if scores.needs_groups else None
+    column = find_column(dataset, str(group)) if scores.needs_groups else None
     plain = column.partition(".")[2] if column else None
 
     def score(rows: "pd.DataFrame", answers: Any) -> Mapping[str, Any]:
@@ -138,6 +145,8 @@ def _score_task(version: ModelVersion, dataset: Dataset) -> Scorer:
         gate=load_rules(version.workload).gate,
         policy_id=name_policy(version.mlflow_model_name),
         group_column=column,
+        answers=(),
+        split_by_group=False,
         held=scores.needs_groups,
         code=find_code_version(tasks),  # type: ignore[arg-type]
         score=score,
@@ -148,7 +157,7 @@ def _score_task(version: ModelVersion, dataset: Dataset) -> Scorer:
     )
 
 
-def _find_column(dataset: Dataset, name: str) -> str:
+def find_column(dataset: Dataset, name: str) -> str:
     """Where a column of X or extra is, e.g. ``extra.query``."""
     known = [
         column["name"] for side in ("extra.", "X.") for column in dataset.schema if column["name"].startswith(side)

@@ -1,9 +1,12 @@
 """Dataset → training run, with everything that its contract asks for."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from numbers import Real
 from typing import Any
 
+from modelyard.errors import ModelFailed
 from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.datasets import use_dataset
 from modelyard.pipeline.environment import log_environment
@@ -13,11 +16,12 @@ from modelyard.pipeline.results import TrainingResult
 from modelyard.pipeline.session import Report, Session
 from modelyard.pipeline.training_data import TrainingData
 from modelyard.store import datasets, models
-from modelyard.tracking.contract import MODEL_ARTIFACT, Contract
+from modelyard.tracking.contract import Contract
 from modelyard.tracking.models import log_model
 from modelyard.tracking.runs import ActiveRun, list_job_runs
 from modelyard.tracking.server import get_or_create_experiment
 from modelyard.workloads.contract import SPLITS, Parameters, Workload, WorkloadSpec
+from modelyard.workloads.own import find_own_file
 
 
 def describe_training(request: TrainingRequest, dataset: datasets.Dataset) -> Registration:
@@ -63,8 +67,6 @@ def build_contract(spec: WorkloadSpec, parameters: type[Parameters], *, dataset_
     """
     table = spec.rules.contract
     params = ("used_mlflow_dataset", "dataset_name", "dataset_version", "dataset_digest", "data_source")
-    scored = ("train", "test", *(f"baseline_{name}" for name in spec.baselines))
-    metrics = tuple(f"{of}_{metric.name}" for of in scored for metric in spec.metrics)
     tags: dict[str, str | None] = {
         **table.tags,
         "run_type": "training",
@@ -78,11 +80,18 @@ def build_contract(spec: WorkloadSpec, parameters: type[Parameters], *, dataset_
     }
     return Contract(
         params=tuple(dict.fromkeys(("model_type", "model_class", *params, *parameters.model_fields, *table.params))),
-        metrics=tuple(dict.fromkeys((*metrics, *table.metrics))),
+        metrics=tuple(dict.fromkeys((*_name_scores(spec), *table.metrics))),
         tags=tuple(tags.items()),
         artifacts=tuple(dict.fromkeys((*spec.artifacts, *table.artifacts))),
         dataset_digest=dataset_digest,
+        model=spec.model_artifact,
     )
+
+
+def _name_scores(spec: WorkloadSpec) -> list[str]:
+    """The metrics that every training run of a workload has."""
+    scored = ("train", "test", *(f"baseline_{name}" for name in spec.baselines))
+    return [f"{of}_{metric.name}" for of in scored for metric in spec.metrics]
 
 
 def train_model(
@@ -116,6 +125,7 @@ def train_model(
             experiment_id=experiment_id,
             name=request.run_name,
             tags=tags,
+            run_id=attempt.job.arguments.get("into_run"),
         ) as active:
             _fill_run(session, active, request, data, attempt=attempt, report=report)
         run_id = active.run_id
@@ -173,6 +183,10 @@ def _fill_run(
     run.log(params=params)
     trained = request.workload.train(processed, parameters=request.parameters, report=progress)
     baselines = request.workload.baselines(processed, parameters=request.parameters)
+    check_trained_scores(request.workload.spec, trained.metrics, baselines)
+    example = processed.X.slice(0, 5).to_pandas()
+    answers = trained.model.predict(example)
+    _check_answers(request.workload.spec, answers)
     log_environment(run, trained.model, processed)
     report("training", 0.92, "logging the model")
     run.log(
@@ -182,20 +196,58 @@ def _fill_run(
             **{f"baseline_{n}_{metric}": value for n, values in baselines.items() for metric, value in values.items()},
         },
     )
-    run.log_files({**trained.figures, **trained.artifacts})
-    example = processed.X.slice(0, 5).to_pandas()
+    own = find_own_file(request.workload)
+    source = {f"workload/{own.file_name}": own.content} if own else {}
+    run.log_files({**trained.figures, **trained.artifacts, **source})
     logged = log_model(
         run,
         trained.model,
-        name=MODEL_ARTIFACT,
+        name=request.workload.spec.model_artifact,
         input_example=example,
-        predictions=trained.model.predict(example),
+        predictions=answers,
+        optional=request.workload.spec.optional_features,
         params=params,
         tags={"workload": request.workload.spec.name, "run_type": "training"},
     )
     connection = session.records
     with attempt.fenced(connection):
         models.record_model_files(connection, mlflow_model_id=logged.model_id, files=logged.files)
+
+
+def check_trained_scores(
+    spec: WorkloadSpec, metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Refuse scores that a run is not registered with.
+
+    Raises:
+        ModelFailed: one that the workload declares is missing, or one is no finite number; with all of them.
+    """
+    found = dict(metrics)
+    for name, values in baselines.items():
+        found |= {f"baseline_{name}_{metric}": value for metric, value in values.items()}
+    problems = [f"{name} is missing" for name in _name_scores(spec) if name not in found]
+    problems += [
+        f"{name} is {value!r}, no finite number"
+        for name, value in found.items()
+        if not (isinstance(value, Real) and math.isfinite(value))
+    ]
+    if problems:
+        raise ModelFailed(
+            f"the scores of {spec.name}: {'; '.join(problems)}; train gives train_NAME and "
+            "test_NAME of each of spec.metrics, and "
+            "baselines NAME for each of spec.baselines"
+        )
+
+
+def _check_answers(spec: WorkloadSpec, answers: Any) -> None:
+    """Refuse a model that does not answer with the columns that its workload declares."""
+    columns = [str(name) for name in getattr(answers, "columns", ())]
+    if spec.answers and columns != list(spec.answers):
+        found = f"the columns {', '.join(columns)}" if columns else f"a {type(answers).__name__} without columns"
+        raise ModelFailed(
+            f"the model of {spec.name} answered with {found}; its predict must return a pandas DataFrame with the "
+            f"columns that spec.answers names: {', '.join(spec.answers)}"
+        )
 
 
 def _class_name(model: object) -> str:

@@ -8,11 +8,11 @@ from modelyard.data.splits import check_split
 from modelyard.pipeline.datasets import check_there, load_recorded
 from modelyard.pipeline.results import DatasetResult
 from modelyard.pipeline.session import Session
+from modelyard.pipeline.workload_file import load_recorded_workload
 from modelyard.store import datasets
 from modelyard.store.catalogue import find_by_run
 from modelyard.tracking import pipelines
 from modelyard.workloads.contract import Processed
-from modelyard.workloads.registry import get_workload
 
 DataSource = Literal["mlflow_dataset", "provided_dataset", "file_path", "sample"]
 
@@ -133,7 +133,8 @@ def load_processed(session: Session, dataset: datasets.Dataset) -> Processed:
         preprocessing=load_pipeline(session, dataset),
         notes=dataset.notes,
     )
-    check_split(processed.split, processed.load_groups(get_workload(dataset.workload).spec.group_column))
+    workload = load_recorded_workload(dataset.workload, dataset.code_version, raw_uri=session.raw_uri)
+    check_split(processed.split, processed.load_groups(workload.spec.group_column))
     return processed
 
 

@@ -29,7 +29,7 @@ from modelyard.store.connections import connect
 from modelyard.store.migration_files import find_sql_folder
 from modelyard.store.migrations import migrate
 from tests.integration.notebook import Log, connected, make_log
-from tests.integration.trainings import environment_of
+from tests.integration.trainings import Ended, environment_of, run_command
 
 ADMIN = "admin"  # owns the databases and has CREATEROLE, as in a stack; no superuser
 PERSONS = ("viewer", "trainer", "promoter", "approver")
@@ -283,6 +283,17 @@ class Records:
 def environment(stack: Addresses, stack_settings: Settings) -> dict[str, str]:
     """Settings under which a command uses the shared stack."""
     return environment_of(stack, stack_settings.mlflow_port)
+
+
+@pytest.fixture(scope="module")
+def command(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ended]:
+    """Run ``modelyard`` with these words on the shared stack; a fault as ``run_command`` takes it."""
+
+    def run(*words: object, **fault: Any) -> Ended:
+        folder = tmp_path_factory.mktemp("command")
+        return run_command([*map(str, words)], environment=environment, folder=folder, **fault)
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -9,25 +9,12 @@ from mlflow import MlflowClient
 from modelyard.pipeline.models import load_model_version
 from modelyard.pipeline.training_data import load_training_data
 from modelyard.workloads.registry import get_workload
-from tests.integration.trainings import environment_of, run_command
 
 MODELS = [
     ["--model-type", "ridge"],
     ["--model-type", "lightgbm", "--params", "n_estimators=40 refit_days=60"],
     ["--model-type", "lightgbm", "--params", "n_estimators=8 refit_days=60"],
 ]
-
-
-@pytest.fixture(scope="module")
-def command(stack, stack_settings, tmp_path_factory):
-    """Run ``modelyard`` on the tests' stack."""
-
-    def run(*arguments, **fault):
-        folder = tmp_path_factory.mktemp("command")
-        settings = environment_of(stack, stack_settings.mlflow_port)
-        return run_command(list(arguments), environment=settings, folder=folder, **fault)
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from modelyard.tracking.datasets import log_input
 from modelyard.tracking.runs import ActiveRun
 from modelyard.workloads.rules import load_rules, parse_rules
 from tests.integration.foreign_runs import TAGS, log_flats, log_ridge, make_frame, make_run
-from tests.integration.trainings import run_command
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of its default digest and model format
 CONTRACT = Contract(
@@ -56,11 +55,6 @@ def examine(session):
         return examine_run(session, build_run_request(session, run_id, **asked))
 
     return run
-
-
-@pytest.fixture
-def command(environment, tmp_path):
-    return lambda *arguments: run_command(list(arguments), environment=environment, folder=tmp_path)
 
 
 def count_all(rows, session):

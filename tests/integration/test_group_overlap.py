@@ -3,18 +3,8 @@
 import pytest
 
 from modelyard.workloads.registry import get_workload
-from tests.integration.trainings import run_command
 
 NAME, QUICK = "eeg_remission", ("--set", "window_s=10")
-
-
-@pytest.fixture(scope="module")
-def command(environment, tmp_path_factory):
-    def run(*words):
-        folder = tmp_path_factory.mktemp("run")
-        return run_command([*map(str, words)], environment=environment, folder=folder)
-
-    return run
 
 
 @pytest.fixture(scope="module")

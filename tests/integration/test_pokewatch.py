@@ -5,30 +5,17 @@ from mlflow import MlflowClient
 
 from modelyard.data.files import read_table
 from modelyard.workloads.registry import get_workload
-from tests.integration.trainings import run_command
 
 NAME, POLICY = "pokewatch", "pokewatch_policy"
-
-
-@pytest.fixture(scope="module")
-def command(environment, tmp_path_factory):
-    """Run ``modelyard`` with these words."""
-
-    def run(*words):
-        folder = tmp_path_factory.mktemp("run")
-        ended = run_command([*map(str, words)], environment=environment, folder=folder)
-        assert ended.code == 0, ended.printed
-        return ended
-
-    return run
 
 
 @pytest.fixture(scope="module")
 def outcome(command, tmp_path_factory):
     """The outcome of a training on the sample, which is live afterwards."""
     [sample] = get_workload(NAME).sample(tmp_path_factory.mktemp("raw"))
-    outcome = command("train", NAME, "--data", sample, "--inline", "--json").outcome
-    command("promote", POLICY, "--version", outcome["evaluation"]["policy_version"], "--reason", "to begin with")
+    outcome = command("train", NAME, "--data", sample, "--inline", "--json").checked().outcome
+    version = outcome["evaluation"]["policy_version"]
+    command("promote", POLICY, "--version", version, "--reason", "to begin with").checked()
     return outcome
 
 
@@ -55,7 +42,7 @@ def test_a_training_logs_the_baseline_beside_it_and_its_figures(outcome, stack):
 )
 def test_cards_with_and_without_a_date_are_answered_by_policy(outcome, command, tmp_path, text):
     (tmp_path / "cards.csv").write_text(text)
-    command("predict", POLICY, "--in", tmp_path / "cards.csv", "--out", tmp_path / "answers.parquet")
+    command("predict", POLICY, "--in", tmp_path / "cards.csv", "--out", tmp_path / "answers.parquet").checked()
     answers = read_table(tmp_path / "answers.parquet")
     assert answers.column_names == ["note", "fair_value", "signal", "policy_version"]
     known, unknown = answers.to_pylist()

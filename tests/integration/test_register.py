@@ -27,7 +27,7 @@ from tests.integration.foreign_runs import (
     make_frame,
     make_run,
 )
-from tests.integration.trainings import run_command, workers_asleep
+from tests.integration.trainings import workers_asleep
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of pickles and model code
 VERSIONS = "SELECT * FROM exp.model_versions WHERE mlflow_run_id = %s"
@@ -38,16 +38,6 @@ FAULTS = [
     "after modelyard.pipeline.register:register",
     "after modelyard.pipeline.flow:register_model",
 ]
-
-
-@pytest.fixture(scope="module")
-def command(environment, tmp_path_factory):
-    """Run ``modelyard`` on the tests' stack."""
-
-    def run(*arguments, **fault):
-        return run_command(list(arguments), environment=environment, folder=tmp_path_factory.mktemp("command"), **fault)
-
-    return run
 
 
 @pytest.fixture(scope="module")

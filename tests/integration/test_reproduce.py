@@ -15,24 +15,11 @@ from psycopg.errors import InsufficientPrivilege
 from modelyard.errors import RecordNotFound
 from modelyard.store.reproductions import record_reproduction
 from modelyard.workloads.registry import get_workload
-from tests.integration.trainings import environment_of, run_command
+from tests.integration.trainings import environment_of
 
 MODEL_TYPES = ["hist_gradient_boosting", "ridge", "random_forest"]
 # computes with other instructions than any processor of the last ten years would choose
 OLD_KERNELS = {"x86_64": "Sandybridge", "aarch64": "ARMV8", "arm64": "ARMV8"}.get(platform.machine(), "GENERIC")
-
-
-@pytest.fixture(scope="module")
-def command(stack, stack_settings, tmp_path_factory):
-    """Run ``modelyard`` on the tests' stack."""
-
-    def run(*arguments, **fault):
-        folder = tmp_path_factory.mktemp("command")
-        return run_command(
-            list(arguments), environment=environment_of(stack, stack_settings.mlflow_port), folder=folder, **fault
-        )
-
-    return run
 
 
 @pytest.fixture(scope="module")

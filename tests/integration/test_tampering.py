@@ -4,18 +4,7 @@ import psycopg
 import pytest
 
 from modelyard.workloads.registry import get_workload
-from tests.integration.trainings import environment_of, run_command, workers_asleep
-
-
-@pytest.fixture
-def command(stack, stack_settings, tmp_path):
-    """Run ``modelyard`` on the tests' stack."""
-
-    def run(*arguments, **fault):
-        environment = environment_of(stack, stack_settings.mlflow_port)
-        return run_command(list(arguments), environment=environment, folder=tmp_path, **fault)
-
-    return run
+from tests.integration.trainings import workers_asleep
 
 
 @pytest.fixture

@@ -38,6 +38,11 @@ class Ended:
     code: int
     printed: str
 
+    def checked(self) -> "Ended":
+        """This, where the command has ended well; what it printed otherwise."""
+        assert self.code == 0, self.printed
+        return self
+
     @property
     def outcome(self) -> dict[str, Any]:
         """What ``--json`` printed, after the lines for people."""

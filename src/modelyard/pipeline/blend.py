@@ -14,7 +14,7 @@ from modelyard.data.hashes import digest_files
 from modelyard.errors import BadInput, RecordLost
 from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.blend_request import BlendRequest, find_trained_model
-from modelyard.pipeline.datasets import use_dataset
+from modelyard.pipeline.datasets import tag_dataset, use_dataset
 from modelyard.pipeline.environment import log_environment
 from modelyard.pipeline.models import ask
 from modelyard.pipeline.register import Registration
@@ -54,20 +54,15 @@ def blend_models(session: Session, request: BlendRequest, *, attempt: Attempt, r
     run_id = _find_finished(session, request, attempt)
     resumed = run_id is not None
     if run_id is None:
-        dataset, spec = request.dataset, request.workload.spec
-        tags = describe_origin(request.workload, request.code, user=session.user, command="blend") | {
-            "model_type": BLEND,
-            "dataset_version": dataset.version,
-            "dataset_digest": dataset.digest,
-            "dataset_run_id": dataset.mlflow_run_id,
-        }
+        origin = describe_origin(request.workload, request.code, user=session.user, command="blend")
+        tags = origin | {"model_type": BLEND} | tag_dataset(request.dataset)
         with run_step(
             session,
             attempt,
             step="blend",
             run_type="blend",
             experiment_id=experiment_id,
-            name=f"blend of {len(request.run_ids)} {spec.name} models",
+            name=f"blend of {len(request.run_ids)} {request.workload.spec.name} models",
             tags=tags,
         ) as active:
             _fill_run(session, active, request, attempt=attempt, report=report)

@@ -47,6 +47,15 @@ def describe_dataset(dataset: store.Dataset) -> LoggedDataset:
     )
 
 
+def tag_dataset(dataset: store.Dataset) -> dict[str, str]:
+    """Tags that say what a run was done on."""
+    return {
+        "dataset_version": dataset.version,
+        "dataset_digest": dataset.digest,
+        "dataset_run_id": dataset.mlflow_run_id,
+    }
+
+
 def load_recorded(session: Session, dataset: store.Dataset) -> DatasetTables:
     """A recorded dataset's content in memory, each file and the digest verified; raises what ``open_recorded`` does."""
     with tempfile.TemporaryDirectory(prefix="modelyard-") as folder:

@@ -9,7 +9,7 @@ from modelyard.data.predictions import compare_predictions, digest_predictions
 from modelyard.errors import BadInput
 from modelyard.pipeline.attempt import Attempt, run_step
 from modelyard.pipeline.code_version import CodeVersion, find_code_version
-from modelyard.pipeline.datasets import use_dataset
+from modelyard.pipeline.datasets import tag_dataset, use_dataset
 from modelyard.pipeline.environment import PREDICTIONS_DIGEST, find_environment, list_differences, predict_test
 from modelyard.pipeline.evaluation_request import find_experiment, name_file
 from modelyard.pipeline.models import load_verified
@@ -132,9 +132,7 @@ def reproduce_model(
         "model_name": version.mlflow_model_name,
         "model_version": version.mlflow_model_version,
         "training_run_id": version.mlflow_run_id,
-        "dataset_version": dataset.version,
-        "dataset_digest": dataset.digest,
-        "dataset_run_id": dataset.mlflow_run_id,
+        **tag_dataset(dataset),
     }
     with run_step(
         session,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from modelyard.data.splits import check_split
-from modelyard.pipeline.datasets import check_there, load_recorded
+from modelyard.pipeline.datasets import check_there, load_recorded, tag_dataset
 from modelyard.pipeline.results import DatasetResult
 from modelyard.pipeline.session import Session
 from modelyard.pipeline.workload_file import load_recorded_workload
@@ -52,9 +52,7 @@ class TrainingData:
     def tags(self) -> dict[str, str]:
         """By what a training run can be found."""
         return {
-            "dataset_version": self.dataset.version,
-            "dataset_digest": self.dataset.digest,
-            "dataset_run_id": self.dataset.mlflow_run_id,
+            **tag_dataset(self.dataset),
             "data_source": self.data_source,
             "raw_source": self.raw_source,
             **({"dvc_md5": self.dvc_md5} if self.dvc_md5 else {}),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelyard.workloads.contract import Metric
+from modelyard.workloads.figures import ACCENT, BARS, INK, clear_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, np.dtype[Any]]
-INK, ACCENT = "#1f2937", "#b45309"
 
 
 def regression_metrics(*, unit: str) -> tuple[Metric, ...]:
@@ -118,7 +118,7 @@ def draw_regression(truth: Any, predictions: Any, *, quantity: str, unit: str) -
     left.axhline(0, color=ACCENT, linewidth=1.5)
     left.set(xlabel=f"predicted {quantity} [{unit}]", ylabel=f"true − predicted [{unit}]")
     residuals.colorbar(cells, ax=left, label="rows per cell", shrink=0.85)
-    right.hist(y - predicted, bins=60, color="#3b6ea5")
+    right.hist(y - predicted, bins=60, color=BARS)
     right.axvline(0, color=ACCENT, linewidth=1.5)
     right.set(xlabel=f"true − predicted [{unit}]", ylabel="rows")
     return {"plots/predicted_vs_true.png": scatter, "plots/residuals.png": residuals}
@@ -133,7 +133,5 @@ def _make_figure(title: str, summary: str, *, panels: int) -> "tuple[Figure, Any
     figure.text(0.5, 0.925, summary, ha="center", fontsize=9.5, color=INK)
     grid = figure.subplots(1, panels, squeeze=False)[0]
     for axes in grid:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-        axes.set_axisbelow(True)
+        clear_axes(axes)
     return figure, grid

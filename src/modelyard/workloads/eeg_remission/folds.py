@@ -7,6 +7,7 @@ import numpy as np
 
 from modelyard.errors import BadInput
 from modelyard.workloads.eeg_remission.scores import METRICS, score_classifier
+from modelyard.workloads.figures import INK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,7 @@ def draw_folds(scores: dict[str, Scores]) -> "Figure":
             # a quantile of the bootstrap may lie on one side of the figure itself
             errors = np.maximum(0, [np.subtract(values, low), np.subtract(high, values)])
             axes.bar(np.arange(len(KINDS)) + shift, values, 0.32, yerr=errors, capsize=3, label=name)
-        axes.axhline(0.5, color="#1f2937", linewidth=1, linestyle="--")
+        axes.axhline(0.5, color=INK, linewidth=1, linestyle="--")
         axes.set(ylim=(0, 1), title=what)
         axes.set_xticks(range(len(KINDS)), [title.replace(" (", "\n(") for title in KINDS.values()], fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)

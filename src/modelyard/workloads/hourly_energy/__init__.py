@@ -152,6 +152,7 @@ def train(dataset: Processed, /, *, parameters: HourlyParameters, report: Report
     from modelyard.workloads.hourly_energy.rolling import RollingForecaster
 
     rows, names = dataset.load_rows("train", "validation", "test"), dataset.X.column_names
+    split_rows = {split: dataset.load_rows(split) for split in ("train", "validation", "test")}
     origins = list_origins(dataset, refit_days=parameters.refit_days)
 
     def tell(nb_done: int, nb_fits: int) -> None:
@@ -161,13 +162,13 @@ def train(dataset: Processed, /, *, parameters: HourlyParameters, report: Report
         model = RollingForecaster(_make_estimator(dataset, parameters), origins).fit(
             rows[names], rows[TARGET], report=tell
         )
-        answers = {split: model.predict(dataset.load_rows(split)[names]) for split in ("train", "validation", "test")}
+        answers = {split: model.predict(own[names]) for split, own in split_rows.items()}
     metrics = {
         f"{split}_{name}": value
-        for split, predictions in answers.items()
-        for name, value in evaluate(dataset.load_rows(split), predictions, parameters=parameters).items()
+        for split, own in split_rows.items()
+        for name, value in evaluate(own, answers[split], parameters=parameters).items()
     }
-    figures = draw_forecasts(dataset.load_rows("test"), answers["test"])
+    figures = draw_forecasts(split_rows["test"], answers["test"])
     report(1.0, f"test MAE {metrics['test_mae']:.3f}")
     return Trained(model=model, metrics=metrics, figures=figures)
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modelyard.workloads.figures import ACCENT, BARS, INK, clear_axes
 from modelyard.workloads.hourly_energy.series import TARGET, TIME
-from modelyard.workloads.metrics import ACCENT, INK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +34,9 @@ def draw_forecasts(rows: "pd.DataFrame", forecasts: "np.ndarray[Any, Any]") -> "
     hours = Figure(figsize=(7.5, 4.6), dpi=130, layout="constrained", facecolor="white")
     bars = hours.subplots()
     of_hour = rows["hour"].to_numpy()
-    bars.bar(range(24), [error[of_hour == hour].mean() for hour in range(24)], color="#3b6ea5")
+    bars.bar(range(24), [error[of_hour == hour].mean() for hour in range(24)], color=BARS)
     bars.set(title=f"Error at each hour · {len(rows):,} test rows · MAE {error.mean():.3f}")
     bars.set(xlabel="hour of the day", ylabel="mean absolute error", xticks=range(0, 24, 3))
     for panel in (axes, bars):
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(alpha=0.25)
-        panel.set_axisbelow(True)
+        clear_axes(panel)
     return {"plots/forecast_days.png": days, "plots/error_by_hour.png": hours}

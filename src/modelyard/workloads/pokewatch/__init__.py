@@ -151,15 +151,15 @@ def train(dataset: Processed, /, *, parameters: PokewatchParameters, report: Rep
     metrics |= _score(model, dataset, "validation", parameters)
     report(0.5, "fitting the training and validation rows")
     model = _make_model(parameters).fit(X, y, learnt=split != "test")
-    metrics |= _score(model, dataset, "train", parameters) | _score(model, dataset, "test", parameters)
     rows = dataset.load_rows("test")
     answers = model.predict(rows[dataset.X.column_names])
+    scores = evaluate(rows, answers, parameters=parameters)
+    metrics |= _score(model, dataset, "train", parameters) | {f"test_{name}": value for name, value in scores.items()}
     known = answers["fair_value"].notna().to_numpy()
     price, signal = rows[PRICE].to_numpy()[known], answers["signal"].to_numpy()[known]
     figures = draw_figures(
         price, answers["fair_value"].to_numpy()[known], signal, _find_true_signals(rows, parameters)[known]
     )
-    scores = {metric.name: metrics[f"test_{metric.name}"] for metric in METRICS}
     first, last = (str(date)[:10] for date in (rows[DATE].min(), rows[DATE].max()))
     summary = write_summary(
         scores, baselines(dataset, parameters=parameters), rows=f"{len(rows):,} test rows, {first} to {last}"

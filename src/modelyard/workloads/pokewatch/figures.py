@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modelyard.workloads.figures import ACCENT, BARS, INK, clear_axes
 from modelyard.workloads.pokewatch.scores import METRICS, SIGNALS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, np.dtype[Any]]
-INK, ACCENT, BARS = "#1f2937", "#b45309", "#3b6ea5"
 
 
 def draw_figures(price: Array, fair_value: Array, signal: Array, true_signal: Array) -> "dict[str, Figure]":
@@ -65,7 +65,5 @@ def _make_figure(title: str, x: str, y: str) -> "tuple[Figure, Any]":
     figure.suptitle(title, fontsize=13, fontweight="bold", color=INK)
     axes = figure.subplots()
     axes.set(xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
+    clear_axes(axes)
     return figure, axes

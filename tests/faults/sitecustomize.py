@@ -17,6 +17,7 @@ from pathlib import Path
 
 ORDERS = "modelyard.workers.orders"
 HOLD_S = 600.0
+WORKER = os.getppid()  # of the fork server, whose copies are the jobs' processes
 
 
 class OrdersFinder:
@@ -67,7 +68,7 @@ def strike(path, do):
         time.sleep(1)
         return
     unfinished = path.with_suffix(f"{path.suffix}.unfinished")
-    unfinished.write_text(f"{os.getpid()} {os.getppid()}")
+    unfinished.write_text(f"{os.getpid()} {WORKER}")
     unfinished.rename(f"{path}.struck")
     if do == "fail":
         raise RuntimeError("made to fail")
@@ -76,7 +77,7 @@ def strike(path, do):
     if do == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if do == "kill-worker":
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(WORKER, signal.SIGKILL)
     give_up_s = time.monotonic() + HOLD_S
     while not Path(f"{path}.released").exists():
         if time.monotonic() > give_up_s:
@@ -88,5 +89,5 @@ def strike(path, do):
             eaten.append(bytearray(os.urandom(2**16)) * 2**8)
 
 
-if os.environ.get("FAULTS") and sys.orig_argv[1:3] == ["-m", "modelyard.workers.child"]:
+if os.environ.get("FAULTS") and sys.orig_argv[1:3] == ["-m", "modelyard.workers.fork_server"]:
     sys.meta_path.insert(0, OrdersFinder())

@@ -299,8 +299,8 @@ def is_running(pid: int) -> bool:
 
 
 def list_children(worker: int) -> list[int]:
-    """The processes of a worker's job, and one that it has started ahead."""
+    """The process of a worker's job, and the server that it is a copy of."""
     try:
-        return [child.pid for child in psutil.Process(worker).children()]
+        return [child.pid for child in psutil.Process(worker).children(recursive=True)]
     except psutil.NoSuchProcess:
         return []

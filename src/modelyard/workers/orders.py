@@ -8,7 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-import sklearn.ensemble  # noqa: F401  nearly every job needs it: imported ahead, it delays none
+# nearly every job needs these: imported ahead, they delay none
+import matplotlib.backends.backend_agg  # noqa: F401
+import matplotlib.figure  # noqa: F401
+import pandera.pandas  # noqa: F401
+import sklearn.ensemble  # noqa: F401
 
 from modelyard.errors import AttemptLost
 from modelyard.pipeline.attempt import Attempt, end_failed, fail_runs

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from modelyard.store.connections import Connection
 from modelyard.store.projections import list_model_names
-from modelyard.workers.child_process import ChildProcess
+from modelyard.workers.child_process import ChildProcess, ForkServer
 from modelyard.workers.config import WorkerConfig
 from modelyard.workers.reconciling import MARK
 
@@ -19,6 +19,7 @@ class Reconciler:
 
     def __init__(self, config: WorkerConfig, *, say: Callable[[str], None], every_s: float = RECONCILE_S) -> None:
         self._config, self._say, self._every_s = config, say, every_s
+        self._server: ForkServer | None = None
         self._child: ChildProcess | None = None
         self._nb_started = 0
         self._started_s = time.monotonic()
@@ -41,11 +42,15 @@ class Reconciler:
         child, self._child = self._child, None
         if child is not None:
             child.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def _start(self) -> None:
         self._started_s = time.monotonic()
         try:
-            self._child = ChildProcess("modelyard.workers.reconciling")
+            self._server = ForkServer("modelyard.workers.reconciling")
+            self._child = ChildProcess(self._server)
         except OSError as error:
             self._say(f"no process can be started to reconcile: {error}")
             return

@@ -1,17 +1,16 @@
 """The process in which an evaluator reconciles MLflow with the records, so that it never holds what that imports.
 
-Started by a worker as ``python -m modelyard.workers.reconciling``; the order is one line of JSON on the standard input.
+Started by a worker as ``python -m modelyard.workers.reconciling STATUS``; it is ordered as a fork server is, once.
 """
 
-import json
 import os
 import signal
 import sys
-import threading
+from typing import Any
 
 from modelyard.errors import ModelyardError, WorkHeld
-from modelyard.workers.child import end_with_worker
 from modelyard.workers.config import WorkerConfig
+from modelyard.workers.fork_server import follow_orders
 from modelyard.workers.memory import offer_first
 
 MARK = "reconcile: "  # of a line for the worker's log
@@ -19,15 +18,15 @@ NICENESS = 10
 
 
 def main() -> int:
-    """Reconcile once; what was found is printed where it is not what was found the time before."""
+    """Wait for the order, and carry it out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     offer_first(score=900)  # before a job: the next minute brings another reconciliation
     os.nice(NICENESS)
-    line = sys.stdin.readline()
-    if not line:
-        return 0  # the worker has ended in this moment
-    order = json.loads(line)
-    threading.Thread(target=end_with_worker, daemon=True).start()
+    return follow_orders(_reconcile, forks=False)
+
+
+def _reconcile(order: dict[str, Any]) -> int:
+    """Reconcile once; what was found is printed where it is not what was found the time before."""
     config = WorkerConfig.from_json(order["config"])
     from modelyard.pipeline.projection import Finding
     from modelyard.pipeline.reconcile import reconcile

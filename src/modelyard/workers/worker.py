@@ -23,7 +23,7 @@ from modelyard.workers.child_process import remove_leftovers
 from modelyard.workers.config import WorkerConfig, name_worker
 from modelyard.workers.periodic import WORK, PeriodicThread, PeriodicWork
 from modelyard.workers.reconciler import Reconciler
-from modelyard.workers.spare import Spare
+from modelyard.workers.server_keeper import ServerKeeper
 
 _POLL_S = 2.0  # what is due at a moment is told by nobody
 _RECONNECT_S = 1.0
@@ -50,9 +50,11 @@ class _Worker:
         self._config = config
         self._stopping = threading.Event()  # for the threads
         self._busy = False
-        self._spare = Spare()
+        self._servers = ServerKeeper()
         self._said = ""
-        self._runner = AttemptRunner(config, stopping=self._stopping, start_child=self._spare.take, say=self._say)
+        self._runner = AttemptRunner(
+            config, stopping=self._stopping, start_child=self._servers.start_child, say=self._say
+        )
 
     async def work(self) -> int:
         """Until a signal comes; returns the exit code."""
@@ -83,7 +85,7 @@ class _Worker:
                 self._say_new(f"the queue does not answer: {' '.join(str(error.__cause__ or error).split())}")
             await asyncio.wait({stopped}, timeout=_RECONNECT_S)
         beating.cancel()
-        self._spare.close()
+        self._servers.close()
         reconciler.close()
         self._say("stopped in the middle of a job" if self._busy else "stopped")
         return 1 if self._busy else 0
@@ -142,7 +144,7 @@ class _Worker:
 
     def _get_ready(self) -> None:
         try:
-            self._spare.get_ready()
+            self._servers.get_ready()
         except OSError as error:  # the job itself will say so again
             self._say_new(f"no process can be started ahead: {error}")
 

@@ -23,7 +23,8 @@ def main() -> None:
     PASSWORDS.unlink(missing_ok=True)
     PASSWORDS.touch(mode=0o600)
     PASSWORDS.write_text("*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n", encoding="ascii")
-    command = ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000", "--workers", "2"]  # noqa: S104
+    command = ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000"]  # noqa: S104
+    command += ["--workers", environment["MODELYARD_MLFLOW_WORKERS"]]
     command += ["--backend-store-uri", f"postgresql+psycopg2://{ROLE}@{host}:{port}/{database}"]
     # clients read and write the object store themselves; the server only shows what is in it
     command += ["--no-serve-artifacts", "--default-artifact-root", environment["MODELYARD_ARTIFACT_ROOT"]]

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("data"), description="where workloads look for raw data that was not named")
     workloads: str = Field(default="", description="files and folders of workloads of one's own, with a comma between")
     mlflow_port: int = Field(default=5000, ge=1, le=65535, description="port of MLflow on 127.0.0.1")
+    mlflow_workers: int = Field(default=2, ge=1, le=64, description="processes that answer MLflow's requests")
     min_free_mb: int = Field(default=1024, ge=0, description="free disk in MiB below which nothing is started")
     claim_s: float = Field(
         default=60, ge=1, le=3600, description="a worker not heard from for so many seconds loses its job to another"

@@ -247,7 +247,7 @@ class Crew:
             home=self.home,
             account=mlflow_server.choose_account(account),
             socket=provide_socket_folder(self.home, account),
-        ).start(port=self.settings.mlflow_port)
+        ).start(port=self.settings.mlflow_port, workers=self.settings.mlflow_workers)
 
 
 @contextmanager
@@ -258,6 +258,7 @@ def open_crew(*, claim_s: float = CLAIM_S) -> Iterator[Crew]:
             _env_file=None,
             home=folder / "home",
             mlflow_port=free_port(),
+            mlflow_workers=1,
             data_dir=folder / "data",
             claim_s=claim_s,
             retry_pause_s=0.2,
@@ -274,12 +275,12 @@ def open_crew(*, claim_s: float = CLAIM_S) -> Iterator[Crew]:
             embedded.down(settings, print)
 
 
-def wait_until(holds: Callable[[], bool], *, what: str, crew: Crew, timeout_s: float = 600) -> None:
-    """Wait until it holds; if it does not, what the workers said is in the error."""
+def wait_until(holds: Callable[[], bool], *, what: str, crew: Crew | None = None, timeout_s: float = 600) -> None:
+    """Wait until it holds; if it does not, what the crew's workers said is in the error."""
     give_up_s = time.monotonic() + timeout_s
     while not holds():
         if time.monotonic() > give_up_s:
-            raise TimeoutError(f"not within {timeout_s:.0f} s: {what}\n{crew.read_logs()}")
+            raise TimeoutError(f"not within {timeout_s:.0f} s: {what}\n{crew.read_logs() if crew else ''}")
         time.sleep(0.05)
 
 

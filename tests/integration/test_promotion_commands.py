@@ -28,7 +28,9 @@ GATE = {"always": ["rmse <= 0.7"], "against_production": [], "first_version": []
 @pytest.fixture(scope="module")
 def own_settings():
     with open_folder() as folder:
-        yield Settings(_env_file=None, home=folder / "home", mlflow_port=free_port(), data_dir=folder / "data")
+        yield Settings(
+            _env_file=None, home=folder / "home", mlflow_port=free_port(), mlflow_workers=1, data_dir=folder / "data"
+        )
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,8 @@ def stack() -> Iterator[Stack]:
         environment.setenv("PGHOST", "somewhere.else")
         environment.setenv("MODELYARD_MIN_FREE_MB", "7")
         environment.setenv("A_KEY_OF_THE_WORKLOAD", "kept")
-        settings = Settings(_env_file=None, home=folder / "home", mlflow_port=free_port(), data_dir=DATA, min_free_mb=8)
+        where = {"home": folder / "home", "mlflow_port": free_port(), "mlflow_workers": 1, "data_dir": DATA}
+        settings = Settings(_env_file=None, min_free_mb=8, **where)
         stack = Stack(settings)
         try:
             with ThreadPoolExecutor(2) as both:

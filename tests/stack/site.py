@@ -41,6 +41,7 @@ class Site(Crew):
             "overlays": ("tests/stack/door.yml", "tests/stack/faults.yml"),
             "environment": {
                 "FAULTS_PARENT": str(folder),
+                "MODELYARD_MLFLOW_WORKERS": "1",
                 "MODELYARD_CLAIM_S": str(_CLAIM_S),
                 "MODELYARD_RETRY_PAUSE_S": str(_PAUSE_S),
                 **environment,

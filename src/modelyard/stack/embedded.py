@@ -223,7 +223,7 @@ def _start_mlflow(
         report(f"port {settings.mlflow_port} is taken by another program; MLflow is at port {port}")
     report("starting MLflow")
     undo.callback(mlflow_server.stop_server, home)
-    state.mlflow = server.start(port=port)
+    state.mlflow = server.start(port=port, workers=settings.mlflow_workers)
     state.mlflow_port = port
     state.versions["mlflow"] = installed
 

@@ -32,7 +32,6 @@ from modelyard.stack.processes import (
 )
 
 ROLE = "mlflow"
-_NB_WORKERS = 2
 _START_WAIT_S = 120.0
 UPGRADE_WAIT_S = 1800.0
 _TRIAL_WAIT_S = 60.0
@@ -77,7 +76,7 @@ class MlflowServer:
         )
         check_upgrade(done)
 
-    def start(self, *, port: int) -> ProcessMark:
+    def start(self, *, port: int, workers: int) -> ProcessMark:
         """Start the server on 127.0.0.1 and wait until it answers from the database.
 
         Raises:
@@ -86,7 +85,7 @@ class MlflowServer:
         self._prepare_folders()
         bound_log(self.log)
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", str(_NB_WORKERS), "--backend-store-uri", self.backend]
+        command += ["--workers", str(workers), "--backend-store-uri", self.backend]
         command += ["--serve-artifacts", "--artifacts-destination", self.home.artifacts.as_uri()]
         command += ["--default-artifact-root", "mlflow-artifacts:/"]
         # with several workers uvicorn's own loop answers each call 44 ms late

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 # nearly every job needs these: imported ahead, they delay none
-import matplotlib.backends.backend_agg  # noqa: F401
+import matplotlib.backends.backend_agg
 import matplotlib.figure  # noqa: F401
 import pandera.pandas  # noqa: F401
 import sklearn.ensemble  # noqa: F401

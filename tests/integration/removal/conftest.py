@@ -24,7 +24,9 @@ NOW = timedelta(0)
 @pytest.fixture(scope="package")
 def own_settings():
     with open_folder() as folder:
-        yield Settings(_env_file=None, home=folder / "home", mlflow_port=free_port(), data_dir=folder / "data")
+        yield Settings(
+            _env_file=None, home=folder / "home", mlflow_port=free_port(), mlflow_workers=1, data_dir=folder / "data"
+        )
 
 
 @pytest.fixture(scope="package")

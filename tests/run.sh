@@ -1,19 +1,20 @@
 #!/bin/sh
-# The whole test suite: the tests in containers beside the others, since both wait for services most of the time.
+# The whole test suite, in two halves beside each other, since both wait for services much of the time: tests/integration,
+# and the others, those in containers among them.
 #   run.sh PYTHON
 set -u
 cd "$(dirname "$0")/.." || exit
 python=$1
 said=$(mktemp)
-"$python" -m pytest tests/stack >"$said" 2>&1 &
-containers=$!
-trap 'kill "$containers" 2>/dev/null; rm -f "$said"' EXIT
+"$python" -m pytest --ignore tests/integration >"$said" 2>&1 &
+others=$!
+trap 'kill "$others" 2>/dev/null; rm -f "$said"' EXIT
 trap 'exit 130' INT TERM
 
-"$python" -m pytest --ignore tests/stack
-others=$?
-echo "the tests in containers:"
-wait "$containers"
+"$python" -m pytest tests/integration
+integration=$?
+echo "the other half:"
+wait "$others"
 ended=$?
 cat "$said"
-[ "$others" -eq 0 ] && [ "$ended" -eq 0 ]
+[ "$integration" -eq 0 ] && [ "$ended" -eq 0 ]

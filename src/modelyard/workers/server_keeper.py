@@ -1,6 +1,6 @@
 """The fork server of a worker, started ahead of orders, so that a job need not wait for its imports."""
 
-import sysconfig
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -76,7 +76,8 @@ class ServerKeeper:
 
 def _stamp_code() -> frozenset[tuple[Path, int]]:
     """When each file of ours was changed, and when a package was last installed or removed."""
-    paths = [Path(sysconfig.get_path("purelib")), *Path(modelyard.__file__).parent.rglob("*.py")]
+    installed = (Path(path) for path in sys.path if path.endswith("-packages"))  # site-packages, Debian's dist-packages
+    paths = [*installed, *Path(modelyard.__file__).parent.rglob("*.py")]
     stamps = set()
     for path in paths:
         with suppress(FileNotFoundError):  # removed in this moment

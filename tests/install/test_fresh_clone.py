@@ -173,7 +173,9 @@ def test_a_wheel_in_an_empty_environment_trains_on_the_sample(tmp_path):
         constraints = ROOT / "requirements/runtime.txt"
         pins = tmp_path / "pins.txt"  # the locked versions, without hashes, as pip takes them for a wheel of ours
         pins.write_text("\n".join(re.findall(r"^([^\s#]+==[^\\]+?)\s*\\?$", constraints.read_text(), re.M)) + "\n")
-        installed = run([str(python), "-m", "pip", "install", "-q", "--no-compile", "-c", str(pins), str(wheel)], cwd=folder)
+        installed = run(
+            [str(python), "-m", "pip", "install", "-q", "--no-compile", "-c", str(pins), str(wheel)], cwd=folder
+        )
         assert installed.returncode == 0, installed.stderr
         settings = {
             "MODELYARD_HOME": str(folder / "home"),

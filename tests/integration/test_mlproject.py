@@ -156,5 +156,6 @@ def test_a_further_attempt_goes_on_in_the_same_run_whose_experiment_stays(traine
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED" and run.data.tags["modelyard.attempt"] == "2"
     assert "modelyard.orphan" not in run.data.tags
-    trainings = list_runs(client, "Default", "tags.run_type = 'training'")
+    of_job = f"tags.`modelyard.job_id` = '{run.data.tags['modelyard.job_id']}'"
+    trainings = list_runs(client, "Default", f"tags.run_type = 'training' AND {of_job}")
     assert [other.info.run_id for other in trainings] == [run_id]

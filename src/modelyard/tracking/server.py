@@ -8,6 +8,7 @@ from urllib.parse import quote
 import mlflow
 from mlflow import MlflowClient
 from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
     MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR,
     MLFLOW_HTTP_REQUEST_MAX_RETRIES,
     MLFLOW_HTTP_REQUEST_TIMEOUT,
@@ -21,6 +22,7 @@ def connect(tracking_uri: str) -> MlflowClient:
     MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.set(1)
     MLFLOW_HTTP_REQUEST_TIMEOUT.set(60)
     MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)  # we print links of our own
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)  # which depends on whether tqdm is installed
     # skops' loader and MLflow's artifact functions read the process-wide address, not the client's
     mlflow.set_tracking_uri(tracking_uri)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)

@@ -379,11 +379,11 @@ def test_a_native_model_without_its_package_is_refused_with_what_to_do(tmp_path)
     from modelyard.tracking.model_formats import find_format
 
     (tmp_path / "MLmodel").write_text(
-        "flavors:\n  lightgbm: {model_class: lightgbm.basic.Booster, data: model.lgb}\n"
-        "  python_function: {loader_module: mlflow.lightgbm, data: model.lgb}\n"
+        "flavors:\n  xgboost: {model_class: xgboost.core.Booster, data: model.ubj}\n"
+        "  python_function: {loader_module: mlflow.xgboost, data: model.ubj}\n"
     )
-    (tmp_path / "model.lgb").write_text("tree")
-    with pytest.raises(UntrustedModel, match="needs lightgbm, which is not installed here"):
+    (tmp_path / "model.ubj").write_text("tree")
+    with pytest.raises(UntrustedModel, match="needs xgboost, which is not installed here"):
         find_format(tmp_path)
 
 

@@ -31,7 +31,7 @@ class ForkServer:
 
     Attributes:
         output: the file of what it prints itself.
-        busy: whether a process of its is at work, or will be when the imports are done.
+        busy: whether a process of its is at work, or is about to be.
     """
 
     def __init__(self, module: str = "modelyard.workers.fork_server") -> None:
@@ -64,7 +64,6 @@ class ForkServer:
     def send(self, told: dict[str, Any]) -> None:
         """Let it start a process."""
         assert self._process.stdin is not None  # noqa: S101  it is a pipe
-        self.busy = True
         with suppress(BrokenPipeError):  # it has died; its exit code says how
             self._process.stdin.write(json.dumps(told).encode() + b"\n")
             self._process.stdin.flush()
@@ -119,6 +118,7 @@ class ChildProcess:
         self._ordered = False
         self._pid: int | None = None  # none while its server imports
         self._code: int | None = None
+        server.busy = True
 
     def order(self, order: dict[str, Any]) -> None:
         """Tell it what to do, once."""
@@ -147,6 +147,8 @@ class ChildProcess:
 
     def stop(self, *, grace_s: float = GRACE_S) -> None:
         """Ask it to end, and end it with all its own processes after ``grace_s`` seconds."""
+        if not self._ordered:
+            self._server.busy = False
         if not self._ordered or self.wait(0) is not None:
             return
         if self._pid is not None:
@@ -155,22 +157,21 @@ class ChildProcess:
                     os.kill(self._pid, signal.SIGTERM)
                 self.wait(grace_s)
             if self._code is None:
-                self._kill()
+                self._kill_group()
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)  # it may not lead its group yet
                 self.wait(_TOLD_S)
         if self._code is None:  # the server is not done with its imports, or was made to hold still
             self._end(self._server.kill())
 
     def _end(self, code: int) -> None:
-        self._kill()  # what it has started itself; at once, while nobody else has its number
+        self._kill_group()  # what it has started itself
         self._code, self._server.busy = code, False
 
-    def _kill(self) -> None:
-        if self._pid is None:
-            return
-        for kill in (os.killpg, os.kill):  # it may not lead its group yet
+    def _kill_group(self) -> None:
+        if self._pid is not None:
             with suppress(ProcessLookupError, PermissionError):
-                kill(self._pid, signal.SIGKILL)
-                return
+                os.killpg(self._pid, signal.SIGKILL)
 
     def describe_end(self) -> str:
         """How it ended, in one line, when it did so without a word."""

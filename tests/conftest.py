@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from modelyard.settings import Settings, load_settings
-from modelyard.stack import embedded
+from modelyard.stack import embedded, postgres
 from modelyard.stack.addresses import Addresses
+from modelyard.stack.home import Home
 
 pytest.register_assert_rewrite("tests.integration.outcomes")  # so that its assertions show what they found
 
@@ -70,6 +71,13 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def write_lazily(home: Home) -> None:
+    """Let PostgreSQL not wait for the disk: nothing here has to outlive a power cut, and other tests keep it busy."""
+    with (home.config / "postgresql.conf").open("a") as config:
+        config.write("fsync = off\nfull_page_writes = off\n")
+    postgres.list_server_processes(home)[0].send_signal(signal.SIGHUP)
+
+
 @pytest.fixture(scope="session")
 def engine() -> None:
     """A Docker engine with Compose; without one these tests are skipped, or fail where REQUIRE_STACK is set."""
@@ -93,7 +101,9 @@ def stack_settings() -> Iterator[Settings]:
 def stack(stack_settings: Settings) -> Iterator[Addresses]:
     """A running embedded stack; stopped at the end whatever happened."""
     try:
-        yield embedded.up(stack_settings, print)
+        stack = embedded.up(stack_settings, print)
+        write_lazily(Home(stack.home))
+        yield stack
     finally:
         embedded.down(stack_settings, print)
 

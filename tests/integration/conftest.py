@@ -28,6 +28,7 @@ from modelyard.store import attempts, datasets, evaluations, jobs, models, polic
 from modelyard.store.connections import connect
 from modelyard.store.migration_files import find_sql_folder
 from modelyard.store.migrations import migrate
+from tests.conftest import write_lazily
 from tests.integration.notebook import Log, connected, make_log
 from tests.integration.trainings import Ended, environment_of, run_command
 
@@ -107,10 +108,7 @@ def run_cluster(data: Path | None = None) -> Iterator[Cluster]:
             shutil.copytree(home.data, home.path / "blank")
         server.start(print)
         cluster = Cluster(server)
-        # nothing here has to outlive a power cut, and a busy disk would make the tests wait
-        with (home.config / "postgresql.conf").open("a") as config:
-            config.write("fsync = off\nfull_page_writes = off\n")
-        cluster.run("SELECT pg_reload_conf()")
+        write_lazily(home)
         cluster.run(f"CREATE ROLE {ADMIN} LOGIN CREATEROLE")
         yield cluster
     finally:

@@ -27,11 +27,11 @@ from modelyard.stack.processes import is_alive
 from modelyard.stack.sockets import provide_socket_folder
 from modelyard.store import jobs
 from modelyard.store.connections import connect
-from tests.conftest import free_port, open_folder
+from tests.conftest import free_port, open_folder, write_lazily
 
 FAULTS = Path(__file__).parents[1] / "faults"
 WORKLOAD = "california_housing"
-CLAIM_S = 3.0
+CLAIM_S = 10.0  # short, and no busy disk lets a worker miss it
 _STOP_S = 15.0
 
 
@@ -266,6 +266,7 @@ def open_crew(*, claim_s: float = CLAIM_S) -> Iterator[Crew]:
         try:
             stack = embedded.up(settings, print, trainers=0)
             workers.stop_workers(Home(stack.home))
+            write_lazily(Home(stack.home))
             crew = Crew(settings, stack, folder)
             try:
                 yield crew

@@ -9,13 +9,12 @@ from modelyard.settings import Settings
 from modelyard.store.attempts import list_attempts
 from modelyard.store.connections import connect
 from modelyard.store.jobs import JobKind, find_child
-from tests.integration.crew import Crew, Fault, wait_until
+from tests.integration.crew import CLAIM_S, Crew, Fault, wait_until
 from tests.integration.outcomes import Outcome
 from tests.stack.project import Project, docker
 
 TRAINERS = 3
 LONG_RUNNING = ("postgres", "minio", "mlflow", "trainer", "evaluator")
-_CLAIM_S = 3.0
 _PAUSE_S = 0.2
 _SEEDS = count(1)
 
@@ -29,7 +28,7 @@ class Site(Crew):
     """
 
     def __init__(self, project: Project, folder: Path) -> None:
-        settings = Settings(_env_file=None, claim_s=_CLAIM_S, retry_pause_s=_PAUSE_S)
+        settings = Settings(_env_file=None, claim_s=CLAIM_S, retry_pause_s=_PAUSE_S)
         super().__init__(settings, project.addresses, folder)
         self.project = project
         self.faults.chmod(0o777)  # the containers' user says there what has struck
@@ -42,7 +41,7 @@ class Site(Crew):
             "environment": {
                 "FAULTS_PARENT": str(folder),
                 "MODELYARD_MLFLOW_WORKERS": "1",
-                "MODELYARD_CLAIM_S": str(_CLAIM_S),
+                "MODELYARD_CLAIM_S": str(CLAIM_S),
                 "MODELYARD_RETRY_PAUSE_S": str(_PAUSE_S),
                 **environment,
             },

@@ -51,11 +51,6 @@ class Outcome:
     def evaluation_states(self) -> list[str]:
         return [attempt.state for attempt in self.evaluation_attempts]
 
-    def describe_attempts(self) -> str:
-        """What each attempt said when it ended, for a test that fails."""
-        both = (("training", self.attempts), ("evaluation", self.evaluation_attempts))
-        return "\n".join(f"{job} {n}: {a.state}: {a.error}" for job, found in both for n, a in enumerate(found, 1))
-
     def list_runs(self, job_id: UUID | None = None, *, attempt: int | None = None) -> list[Run]:
         """The MLflow runs of the training, or of another job; of one attempt, or of all."""
         client = MlflowClient(self.stack.tracking_uri)

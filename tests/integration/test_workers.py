@@ -46,10 +46,10 @@ def kill(crew: Crew, victim: str, point: str, evaluation_point: str | None) -> N
     outcome = Outcome(crew.stack, job_id).check()
     assert outcome.job.state == "succeeded", outcome.job.error
     died = "failed" if victim == "kill" else "lost"
-    assert outcome.states == (["succeeded"] if point == "after the registration" else [died, "succeeded"]), (
-        outcome.describe_attempts()
-    )
-    assert outcome.evaluation_states == (["succeeded"] if evaluation_point is None else [died, "succeeded"])
+    states = ["succeeded"] if point == "after the registration" else [died, "succeeded"]
+    assert outcome.states == states, outcome.attempts
+    evaluation_states = ["succeeded"] if evaluation_point is None else [died, "succeeded"]
+    assert outcome.evaluation_states == evaluation_states, outcome.evaluation_attempts
     for attempt in (*outcome.attempts[:-1], *outcome.evaluation_attempts[:-1]):
         if victim == "kill":
             assert "the job's process was ended by signal 9" in str(attempt.error)
@@ -82,7 +82,7 @@ def a_workload_that_always_fails_is_tried_three_times_with_pauses(crew: Crew) ->
     )
     crew.wait_settled(job_id)
     outcome = Outcome(crew.stack, job_id).check()
-    assert (outcome.job.state, outcome.states) == ("failed", ["failed"] * 3)
+    assert (outcome.job.state, outcome.states) == ("failed", ["failed"] * 3), outcome.attempts
     assert "training failed: RuntimeError: made to fail (traceback: http" in str(outcome.job.error)
     assert "memory ran out (MemoryError: cannot allocate 8 TiB)" in str(outcome.attempts[1].error)
     for earlier, later, factor in zip(outcome.attempts, outcome.attempts[1:], (1, 4), strict=False):
@@ -142,7 +142,7 @@ def a_worker_told_to_stop_gives_its_attempt_back_at_once(crew: Crew) -> None:
     signal_if_there(worker, signal.SIGTERM)
     began_s = time.monotonic()
     crew.wait_for(job_id, lambda job: job.state == "queued" or job.attempt > 1, what="the attempt given back")
-    assert time.monotonic() - began_s < CLAIM_S
+    assert time.monotonic() - began_s < 5
     crew.wait_settled(job_id)
     outcome = Outcome(crew.stack, job_id).check()
     assert outcome.states == ["interrupted", "succeeded"]
@@ -205,7 +205,7 @@ def wait_until_given_up(crew: Crew, job_id) -> None:
 
 def check_taken_over(crew: Crew, job_id) -> None:
     outcome = Outcome(crew.stack, job_id).check()
-    assert outcome.states == ["lost", "succeeded"]
+    assert outcome.states == ["lost", "succeeded"], outcome.attempts
     for run in outcome.list_runs(attempt=2):
         assert ORPHAN_TAG not in run.data.tags
 

@@ -149,7 +149,8 @@ class ChildProcess:
         """Ask it to end, and end it with all its own processes after ``grace_s`` seconds."""
         if not self._ordered:
             self._server.busy = False
-        if not self._ordered or self.wait(0) is not None:
+            return
+        if self.wait(0) is not None:
             return
         if self._pid is not None:
             if grace_s > 0:
@@ -157,21 +158,17 @@ class ChildProcess:
                     os.kill(self._pid, signal.SIGTERM)
                 self.wait(grace_s)
             if self._code is None:
-                self._kill_group()
                 with suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)  # it may not lead its group yet
+                    os.kill(self._pid, signal.SIGKILL)
                 self.wait(_TOLD_S)
         if self._code is None:  # the server is not done with its imports, or was made to hold still
             self._end(self._server.kill())
 
     def _end(self, code: int) -> None:
-        self._kill_group()  # what it has started itself
-        self._code, self._server.busy = code, False
-
-    def _kill_group(self) -> None:
         if self._pid is not None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, signal.SIGKILL)
+                os.killpg(self._pid, signal.SIGKILL)  # what it has started itself
+        self._code, self._server.busy = code, False
 
     def describe_end(self) -> str:
         """How it ended, in one line, when it did so without a word."""
